@@ -1,0 +1,56 @@
+/*
+ * buf.h - bytes that grow.
+ *
+ * A buf owns malloced memory and has a limit; it is reused from request to request
+ * (buf_clear keeps the memory).  No locks: it belongs to one process.
+ */
+#ifndef BASE_BUF_H
+#define BASE_BUF_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+struct buf {
+    uint8_t *data;
+    size_t size;
+    size_t capacity;
+    size_t limit; /* never more than this */
+};
+
+/* An empty buf that may grow to `limit` bytes; allocates nothing yet. */
+static inline struct buf
+buf_init(size_t limit)
+{
+    return (struct buf){ NULL, 0, 0, limit };
+}
+void buf_fini(struct buf *buf);
+
+static inline void
+buf_clear(struct buf *buf)
+{
+    buf->size = 0;
+}
+
+/* Give memory back when the buf has grown beyond `keep` bytes. */
+void buf_shrink(struct buf *buf, size_t keep);
+
+/* Make room for `more` bytes behind `size`.  Errors: ERR_MEMORY. */
+err_t buf_reserve(struct buf *buf, size_t more) MUST_CHECK;
+
+err_t buf_append(struct buf *buf, const void *data, size_t size) MUST_CHECK;
+err_t buf_append_text(struct buf *buf, const char *text) MUST_CHECK;
+err_t buf_append_byte(struct buf *buf, uint8_t byte) MUST_CHECK;
+err_t buf_printf(struct buf *buf, const char *format, ...)
+    __attribute__((format(printf, 2, 3))) MUST_CHECK;
+
+static inline struct bytes
+buf_bytes(const struct buf *buf)
+{
+    return (struct bytes){ buf->data, buf->size };
+}
+
+#endif

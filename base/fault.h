@@ -1,0 +1,52 @@
+/*
+ * fault.h - fault points: places where a test makes something go wrong.
+ *
+ * base/lists/faults.def names them.  Without --enable-faults every call here
+ * compiles to nothing.  With it, a point can be armed (by environment
+ * GNEISS_FAULTS="name=action[:nth[:process-kind]],…" or by command) with an action.
+ */
+#ifndef BASE_FAULT_H
+#define BASE_FAULT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum fault {
+    FAULT_NONE = 0,
+#define FAULT(name, what) FAULT_##name,
+#include "base/lists/faults.def"
+#undef FAULT
+    FAULT_COUNT
+};
+
+enum fault_action {
+    FAULT_OFF,
+    FAULT_ERROR,  /* the call fails as an internal error */
+    FAULT_DELAY,  /* 100 ms */
+    FAULT_STOP,   /* SIGSTOP to itself */
+    FAULT_KILL,   /* SIGKILL to itself */
+    FAULT_TORN,   /* a write stops half-way, then SIGKILL */
+    FAULT_SHORT,  /* a write or read yields fewer bytes */
+    FAULT_EIO,    /* errno EIO */
+    FAULT_ENOSPC, /* errno ENOSPC */
+};
+
+#ifdef GNEISS_FAULTS
+/* Count a pass; carries out DELAY, STOP and KILL itself, returns the others to the caller. */
+enum fault_action fault_pass(enum fault point);
+/* Arm from a text as in the environment; false: malformed.  See base/fault.c. */
+bool fault_arm(const char *text);
+uint64_t fault_passes(enum fault point);
+#else
+static inline enum fault_action
+fault_pass(enum fault point)
+{
+    (void)point;
+    return FAULT_OFF;
+}
+#endif
+
+const char *fault_name(enum fault point);
+
+#endif

@@ -1,0 +1,17 @@
+/*
+ * op.h - what comes down the house with a request.
+ */
+#ifndef BASE_OP_H
+#define BASE_OP_H
+
+#include <stdint.h>
+
+#include "base/arena.h"
+
+struct op {
+    struct arena *arena; /* the request's memory; reset by whoever began the request */
+    int64_t deadline_ns; /* clock_now_ns() at which it must end; 0: none */
+    const char *verb;    /* for titles, currentOp and reports; static text */
+};
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * panic.c - stopping at once.
+ */
+#include "base/panic.h"
+
+#include <execinfo.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FRAMES_MAX 48
+
+static void (*reporter)(int fd);
+
+void
+panic_set_reporter(void (*report)(int fd))
+{
+    reporter = report;
+}
+
+void
+panic(const char *file, int line, const char *why)
+{
+    static _Thread_local int depth;
+    void *frames[FRAMES_MAX];
+    char text[1200];
+    int size;
+
+    if (depth++ > 0)
+        abort(); /* the report itself failed */
+    size = snprintf(text, sizeof text, "PANIC %s:%d: %s\n", file, line, why);
+    if (size > (int)sizeof text - 1)
+        size = (int)sizeof text - 1;
+    (void)!write(STDERR_FILENO, text, (size_t)size);
+    backtrace_symbols_fd(frames, backtrace(frames, FRAMES_MAX), STDERR_FILENO);
+    if (reporter != NULL)
+        reporter(STDERR_FILENO);
+    abort();
+}
