@@ -1,0 +1,26 @@
+/*
+ * latch.h - sleeping until somebody wants something of this process, or time is up.
+ *
+ * Each slot has one latch.  To wait for a state: clear, look, wait.  Setting is idempotent and may
+ * be done by anyone, also to a dead process.
+ */
+#ifndef SHMEM_LATCH_H
+#define SHMEM_LATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shmem/proc.h"
+
+void latch_set(struct proc *proc);
+void latch_clear(void); /* the own */
+/* Sleep until the own latch is set or `until_ns` (clock_now_ns; 0: for ever); true: it was set. */
+bool latch_wait(int64_t until_ns);
+
+/* Sleep until fd is ready for `events` (poll bits), the latch is set, or time is up.
+   Returns the ready poll bits, 0 on time-out; *set tells whether the latch is set.
+   In server processes (after latch_use_signal) a setter sends SIGUSR1 to end the poll. */
+int latch_wait_fd(int fd, short events, int64_t until_ns, bool *set);
+void latch_use_signal(void); /* install the SIGUSR1 handler; once a process, server only */
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * segment.h - the one piece of memory that all processes of a server share.
+ *
+ * Mapped before the first fork at one address for all; so pointers into it may be
+ * shared, but whatever names a place in it for a third party uses its offset.
+ * One segment a process at a time.
+ */
+#ifndef SHMEM_SEGMENT_H
+#define SHMEM_SEGMENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "shmem/region.h"
+
+/* Make the segment, zeroed, with these regions in this order, and init each.
+   `name`: of a POSIX object as shm_open wants it (the object is unlinked as soon as it is mapped,
+   so that nothing can be left behind; children inherit the mapping); NULL: anonymous memory.
+   Asks for huge pages by madvise.  Errors: ERR_MEMORY with how much was asked for and what
+   setting to lower. */
+err_t segment_create(const struct region *const *regions, size_t count, const struct config *config,
+    const char *name) MUST_CHECK;
+
+/* Zero everything and init again.  Only when no other process is attached. */
+void segment_rebuild(const struct config *config);
+
+void segment_destroy(void);
+
+size_t segment_size(void);
+bool segment_holds(const void *pointer);
+uint64_t segment_offset(const void *pointer); /* the pointer must lie in the segment */
+void *segment_pointer(uint64_t offset);
+
+/* For status and reports: name and size of each region. */
+size_t segment_region_count(void);
+const char *segment_region_name(size_t index, size_t *size);
+
+#endif
