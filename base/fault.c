@@ -1,0 +1,182 @@
+/*
+ * fault.c - fault points.
+ *
+ * The table of points lies in memory that is shared with every process forked
+ * later, so that "the third write of the log" means the third of the whole server,
+ * and a point can be armed at run time for all.
+ *
+ * The text that arms:   name=action[:nth[:process-kind]],...
+ *   name          as in base/lists/faults.def, in any case
+ *   action        off error delay stop kill torn short eio enospc
+ *   nth           act on the n-th pass from now on, once; 0 or left out: on every pass
+ *   process-kind  count only passes of this kind ("backend"); left out: of all
+ *
+ * INVARIANTS
+ *   P1  A point's `action` is stored last when it is armed and first when it is
+ *       disarmed: who sees an action sees its nth and kind.
+ *
+ * IF A PROCESS DIES at a pass, nothing is half done: every word is written at once.
+ */
+#include "base/fault.h"
+
+static const char *const names[FAULT_COUNT] = {
+    "NONE",
+#define FAULT(name, what) #name,
+#include "base/lists/faults.def"
+#undef FAULT
+};
+
+const char *
+fault_name(enum fault point)
+{
+    return point < FAULT_COUNT ? names[point] : "?";
+}
+
+#ifdef GNEISS_FAULTS
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define KIND_MAX 24
+
+struct point {
+    _Atomic uint64_t passes;  /* guard: none, a counter */
+    _Atomic uint64_t counted; /* guard: none, passes of the kind since it was armed */
+    _Atomic uint64_t nth;     /* guard: P1 */
+    _Atomic uint32_t action;  /* guard: P1 */
+    char kind[KIND_MAX];      /* guard: P1; "" means all */
+};
+
+static struct point private_points[FAULT_COUNT]; /* used if there is no shared memory to be had */
+static struct point *shared = private_points;    /* const after the constructor */
+
+static const char *const action_names[] = { "off", "error", "delay", "stop", "kill", "torn",
+    "short", "eio", "enospc" };
+
+__attribute__((constructor)) static void
+arm_from_environment(void)
+{
+    const char *text = getenv("GNEISS_FAULTS");
+    void *memory = mmap(
+        NULL, sizeof private_points, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (memory != MAP_FAILED)
+        shared = memory;
+    if (text != NULL && !fault_arm(text)) {
+        (void)fprintf(stderr, "Error: GNEISS_FAULTS: could not understand '%s'\n", text);
+        _exit(1);
+    }
+}
+
+static bool
+arm_one(char *text)
+{
+    char *action = strchr(text, '=');
+    char *nth = action != NULL ? strchr(action, ':') : NULL;
+    char *kind = nth != NULL ? strchr(nth + 1, ':') : NULL;
+    unsigned long long count = 0;
+    enum fault point = FAULT_NONE;
+    size_t which = 0;
+    char *end;
+
+    if (action == NULL)
+        return false;
+    *action++ = '\0';
+    if (nth != NULL)
+        *nth++ = '\0';
+    if (kind != NULL)
+        *kind++ = '\0';
+    for (point = 1; point < FAULT_COUNT && strcasecmp(names[point], text) != 0; point++)
+        ;
+    while (which < sizeof action_names / sizeof *action_names &&
+           strcmp(action_names[which], action) != 0)
+        which++;
+    if (point == FAULT_COUNT || which == sizeof action_names / sizeof *action_names)
+        return false;
+    if (nth != NULL) {
+        count = strtoull(nth, &end, 10);
+        if (end == nth || *end != '\0')
+            return false;
+    }
+    if (kind != NULL && strlen(kind) >= KIND_MAX)
+        return false;
+    atomic_store(&shared[point].action, FAULT_OFF);
+    atomic_store(&shared[point].counted, 0);
+    atomic_store(&shared[point].nth, count);
+    (void)snprintf(shared[point].kind, KIND_MAX, "%s", kind != NULL ? kind : "");
+    atomic_store(&shared[point].action, (uint32_t)which); /* P1 */
+    return true;
+}
+
+bool
+fault_arm(const char *text)
+{
+    char copy[1024];
+    char *rest = copy;
+    char *one;
+
+    if (strlen(text) >= sizeof copy)
+        return false;
+    (void)snprintf(copy, sizeof copy, "%s", text);
+    while ((one = strsep(&rest, ",")) != NULL)
+        if (*one != '\0' && !arm_one(one))
+            return false;
+    return true;
+}
+
+uint64_t
+fault_passes(enum fault point)
+{
+    return atomic_load(&shared[point].passes);
+}
+
+/* Is it this pass that the point was armed for? */
+static enum fault_action
+action_now(struct point *point)
+{
+    enum fault_action action = atomic_load(&point->action);
+    const char *kind = log_context.process != NULL ? log_context.process : "";
+    uint64_t nth;
+
+    if (action == FAULT_OFF || (point->kind[0] != '\0' && strcmp(point->kind, kind) != 0))
+        return FAULT_OFF;
+    nth = atomic_load(&point->nth);
+    if (atomic_fetch_add(&point->counted, 1) + 1 != nth && nth != 0)
+        return FAULT_OFF;
+    return action;
+}
+
+enum fault_action
+fault_pass(enum fault point)
+{
+    const struct timespec delay = { .tv_nsec = 100000000 };
+    enum fault_action action;
+
+    if (point == FAULT_NONE)
+        return FAULT_OFF;
+    (void)atomic_fetch_add_explicit(&shared[point].passes, 1, memory_order_relaxed);
+    action = action_now(&shared[point]);
+    switch (action) {
+    case FAULT_DELAY:
+        (void)nanosleep(&delay, NULL);
+        return FAULT_OFF;
+    case FAULT_STOP:
+        (void)raise(SIGSTOP);
+        return FAULT_OFF;
+    case FAULT_KILL:
+        (void)raise(SIGKILL);
+        return FAULT_OFF;
+    default:
+        return action;
+    }
+}
+
+#endif
