@@ -11,5 +11,7 @@
 
 /* Continue `crc` (0 to begin) over more bytes.  crc32c(0, "123456789", 9) == 0xE3069283. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t size);
+/* The same without the processor's instruction, so that tests can compare the two. */
+uint32_t crc32c_software(uint32_t crc, const void *data, size_t size);
 
 #endif
