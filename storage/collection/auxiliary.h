@@ -1,0 +1,14 @@
+/*
+ * auxiliary.h - the engine's own workers, each a loop that ends on INTERRUPT_TERMINATE.
+ *
+ * Run as a process by the postmaster, as a thread by the embedded library; the caller has attached a slot.
+ */
+#ifndef STORAGE_COLLECTION_AUXILIARY_H
+#define STORAGE_COLLECTION_AUXILIARY_H
+
+void auxiliary_checkpointer(void);
+void auxiliary_wal_writer(void);
+void auxiliary_buffer_writer(void);
+void auxiliary_autovacuum(void);
+
+#endif
