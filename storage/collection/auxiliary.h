@@ -6,6 +6,11 @@
 #ifndef STORAGE_COLLECTION_AUXILIARY_H
 #define STORAGE_COLLECTION_AUXILIARY_H
 
+#include "base/config.h"
+
+/* Before any of them; the config outlives them. */
+void auxiliary_configure(const struct config *config);
+
 void auxiliary_checkpointer(void);
 void auxiliary_wal_writer(void);
 void auxiliary_buffer_writer(void);

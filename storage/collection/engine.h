@@ -1,8 +1,10 @@
 /*
  * engine.h - opening and closing a data directory: all that stands on storage.
  *
- * Server and embedded library open it the same way: lock file → control file → segment →
- * recovery → catalog, orphans swept.  One data directory a process at a time.
+ * Server and embedded library open it the same way: lock file → control file → segment
+ * (engine_open), then recovery → catalog, orphans swept (engine_recover).  The server does the
+ * second step in a forked child, so that the postmaster never touches shared structures.  One data
+ * directory a process at a time.
  */
 #ifndef STORAGE_COLLECTION_ENGINE_H
 #define STORAGE_COLLECTION_ENGINE_H
@@ -12,33 +14,39 @@
 #include "wal/wal.h"
 
 /* Make a new data directory (existing or not; files that are not ours are left alone, and it must hold no
-   database yet).  Errors: ERR_IN_USE, ERR_IO, ERR_DISK_FULL; what was made is removed again. */
+   database yet).  Errors: ERR_IN_USE: it holds one; ERR_IO, ERR_DISK_FULL. */
 err_t engine_create(const char *data_dir, uint32_t page_size) MUST_CHECK;
 bool engine_exists(const char *data_dir);
+
+/* Lock and map.  `more`: regions of the floors above.  Waits up to `lock_wait_ms` for the directory's lock: flock
+   on <data>/lock, which belongs to the open file, so children inherit it, and a second server is refused
+   as long as any process of the first lives.  `shared`: a named segment for forked children, else
+   anonymous memory.
+   Errors: ERR_IN_USE "data directory is in use by process <pid>"; ERR_CORRUPT; ERR_CONFIG; ERR_MEMORY. */
+err_t engine_open(const struct config *config, const char *data_dir, const struct region *const *more,
+    size_t more_count, int lock_wait_ms, bool shared) MUST_CHECK;
 
 struct engine_info {
     struct wal_recovery recovery;
     uint64_t orphans; /* files that belonged to nobody, removed */
-    struct control control;
 };
 
-/* Open it.  `more`: regions of the floors above.  Waits up to `lock_wait_ms` for the directory's lock (flock on
-   <data>/lock, held by open file description: inherited by children, so that a second server is refused as long as
-   any process of the first lives).  Afterwards this process has a slot (PROC_STARTUP, or PROC_EMBEDDED) no more: proc_self is NULL.
-   Errors: ERR_IN_USE "data directory is in use by process <pid>"; ERR_CORRUPT; ERR_CONFIG (page size and so on). */
-err_t engine_open(const struct config *config, const char *data_dir, const struct region *const *more,
-    size_t more_count, int lock_wait_ms, bool embedded, struct engine_info *info) MUST_CHECK;
-
-/* After a crash of a child in a critical section, all children gone: shared memory anew, recovery, in this
-   process (a forked startup process does it, so that the postmaster stays clean). */
+/* Bring it to a consistent state, and open it for work.  No other process is attached.  This one must have no
+   slot; it takes one for the time.  After a crash inside a critical section the postmaster
+   calls engine_reset first. */
 err_t engine_recover(const struct config *config, struct engine_info *info) MUST_CHECK;
+/* Shared memory anew, after all children are gone. */
+void engine_reset(const struct config *config);
 
-/* Stop in order: last checkpoint, control file "stopped".  All others have ended.  Attaches a slot for itself. */
+/* Stop in order: last checkpoint, control file "stopped".  All others have ended; takes a slot for the time. */
 err_t engine_close(void) MUST_CHECK;
-/* Let go of everything without writing (after engine_close, or to leave a directory as a crash would). */
+/* Unmap and unlock without writing: after engine_close, or to leave the directory as a crash would. */
 void engine_release(void);
 
-/* The whole table of redo handlers, for recovery and `gneiss inspect wal`. */
+/* The whole table of redo handlers, for recovery and for printing the log. */
 const struct wal_handler *engine_handlers(void);
+
+/* Children of the server call this first, after fork: forgets what belongs to the parent alone. */
+void engine_child(void);
 
 #endif

@@ -1,0 +1,88 @@
+/*
+ * auxiliary.c - the engine's own workers.
+ *
+ * Each round does a bounded piece of work and says when the next is due; a failed round is logged
+ * and tried again, since what failed (a full disk, say) may pass.
+ */
+#include "storage/collection/auxiliary.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "shmem/interrupt.h"
+#include "shmem/latch.h"
+#include "shmem/proc.h"
+#include "storage/collection/vacuum.h"
+#include "storage/page/pool.h"
+#include "wal/checkpoint.h"
+#include "wal/wal_flush.h"
+
+#define VACUUM_MEMORY   ((size_t)256 << 20)
+#define WRITE_PER_ROUND 128
+
+static const struct config *settings; /* const after auxiliary_configure */
+
+void
+auxiliary_configure(const struct config *config)
+{
+    settings = config;
+}
+
+/* Sleep until the latch is set or it is time; false: this worker is to end. */
+static bool
+rest_until(int64_t until_ns)
+{
+    if (!interrupt_pending(INTERRUPT_TERMINATE))
+        (void)latch_wait(until_ns);
+    latch_clear();
+    return !interrupt_pending(INTERRUPT_TERMINATE);
+}
+
+static int64_t
+in_ms(int64_t ms)
+{
+    return clock_now_ns() + ms * 1000000;
+}
+
+void
+auxiliary_checkpointer(void)
+{
+    while (rest_until(checkpoint_round()))
+        ;
+}
+
+void
+auxiliary_wal_writer(void)
+{
+    while (rest_until(in_ms(settings->wal_writer_delay_ms))) {
+        (void)wal_flush_make_room();
+        wal_flush_background();
+    }
+    wal_flush_background();
+}
+
+void
+auxiliary_buffer_writer(void)
+{
+    while (rest_until(in_ms(settings->buffer_writer_delay_ms)))
+        (void)pool_write_some(WRITE_PER_ROUND);
+}
+
+void
+auxiliary_autovacuum(void)
+{
+    struct op op = { .verb = "vacuum" };
+
+    op.arena = arena_create("autovacuum", VACUUM_MEMORY);
+    if (op.arena == NULL) {
+        log_error("%s", err_message());
+        return;
+    }
+    while (rest_until(in_ms(settings->autovacuum_naptime_secs * 1000))) {
+        err_t err = settings->autovacuum ? vacuum_round(&op) : OK;
+
+        if (err != OK && err != ERR_TERMINATED)
+            log_warn("vacuum: %s", err_message());
+        arena_reset(op.arena);
+    }
+    arena_destroy(op.arena);
+}

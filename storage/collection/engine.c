@@ -1,0 +1,377 @@
+/*
+ * engine.c - opening and closing a data directory.
+ *
+ * STATES of a data directory
+ *
+ *   nothing ──engine_create──▶ created ──engine_recover──▶ running ──engine_close──▶ stopped
+ *                                 ▲  (catalog made)           │                        │
+ *                                 └── crash: made again ──────┤◀──── engine_recover ───┘
+ *                                                             └─ crash: replayed
+ *
+ * INVARIANTS
+ *   E1  Whoever reads or writes anything in the directory holds its lock, itself or through its
+ *       parent.
+ *   E2  The catalog exists if and only if a checkpoint noted a next oid: until then nobody was told
+ *       that anything is kept, so an unfinished catalog is thrown away and made again.
+ *   E3  After recovery every file under data/ is named by the catalog; others are removed.
+ *
+ * IF A PROCESS DIES anywhere in engine_recover, the next one begins again at the same checkpoint:
+ * replay is idempotent, and the sweep of E3 looks at what is there.
+ */
+#include "storage/collection/engine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/panic.h"
+#include "shmem/proc.h"
+#include "shmem/segment.h"
+#include "storage/collection/catalog.h"
+#include "storage/collection/catalog_boot.h"
+#include "storage/heap/heap.h"
+#include "storage/index/btree.h"
+#include "storage/page/datafile.h"
+#include "storage/page/pool.h"
+#include "storage/txn/txn.h"
+#include "wal/checkpoint.h"
+
+#define PATH_SIZE       4096
+#define REGIONS_MAX     32
+#define LOCK_POLL_US    20000
+#define RECOVERY_MEMORY ((size_t)64 << 20)
+#define OWNED_FIRST     1024
+
+static int lock_fd = -1; /* const after engine_open */
+
+static const struct region *const regions[] = {
+    &proc_region,
+    &control_region,
+    &wal_region,
+    &datafile_region,
+    &pool_region,
+    &txn_region,
+    &catalog_region,
+};
+#define REGION_COUNT (sizeof regions / sizeof regions[0])
+
+/* In the order in which they are brought to disk: pages before the syncing of their files. */
+static const struct checkpoint_part *const parts[] = {
+    &txn_part,
+    &catalog_boot_part,
+    &pool_part,
+    &datafile_part,
+};
+#define PART_COUNT (sizeof parts / sizeof parts[0])
+
+static struct wal_handler handlers[WAL_KIND_COUNT];
+
+const struct wal_handler *
+engine_handlers(void)
+{
+    handlers[WAL_IMAGE] = pool_handler_image;
+    handlers[WAL_FILE_CREATE] = datafile_handler_create;
+    handlers[WAL_FILE_UNLINK] = datafile_handler_unlink;
+    handlers[WAL_FILE_TRUNCATE] = datafile_handler_truncate;
+    handlers[WAL_COMMIT] = txn_handler_commit;
+    handlers[WAL_ABORT] = txn_handler_abort;
+    handlers[WAL_HEAP_INSERT] = heap_handler_insert;
+    handlers[WAL_HEAP_UPDATE] = heap_handler_update;
+    handlers[WAL_HEAP_DELETE] = heap_handler_delete;
+    handlers[WAL_HEAP_PRUNE] = heap_handler_prune;
+    handlers[WAL_HEAP_FREEZE] = heap_handler_freeze;
+    handlers[WAL_HEAP_MULTI_INSERT] = heap_handler_multi_insert;
+    handlers[WAL_OVERFLOW] = heap_handler_overflow;
+    handlers[WAL_OVERFLOW_FREE] = heap_handler_overflow_free;
+    handlers[WAL_BTREE_INSERT] = btree_handler_insert;
+    handlers[WAL_BTREE_SPLIT] = btree_handler_split;
+    handlers[WAL_BTREE_ROOT] = btree_handler_root;
+    handlers[WAL_BTREE_DELETE] = btree_handler_delete;
+    handlers[WAL_BTREE_HALF_DEAD] = btree_handler_half_dead;
+    handlers[WAL_BTREE_UNLINK] = btree_handler_unlink;
+    handlers[WAL_BTREE_META] = btree_handler_meta;
+    handlers[WAL_NUMBERS] = catalog_boot_handler_numbers;
+    return handlers;
+}
+
+static err_t
+path_in(char path[PATH_SIZE], const char *data_dir, const char *name)
+{
+    int size = snprintf(path, PATH_SIZE, "%s/%s", data_dir, name);
+
+    if (size < 0 || size >= PATH_SIZE)
+        return err_set(ERR_CONFIG, "the name of the data directory is too long: %.100s…", data_dir);
+    return OK;
+}
+
+bool
+engine_exists(const char *data_dir)
+{
+    char path[PATH_SIZE];
+
+    return path_in(path, data_dir, "control") == OK && access(path, F_OK) == 0;
+}
+
+/* Whose lock it is, as its holder wrote it; 0: unknown. */
+static long
+read_holder(int fd)
+{
+    char text[32] = "";
+
+    if (pread(fd, text, sizeof text - 1, 0) <= 0)
+        return 0;
+    return strtol(text, NULL, 10);
+}
+
+static err_t
+write_holder(int fd, const char *path)
+{
+    char text[32];
+    int size = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+
+    TRY_RETURN(file_truncate(fd, path, 0, FAULT_NONE));
+    return file_write(fd, path, text, (size_t)size, 0, FAULT_NONE);
+}
+
+/* E1. */
+static err_t
+take_lock(const char *data_dir, int wait_ms, int *lock)
+{
+    int64_t until_ns = clock_now_ns() + (int64_t)wait_ms * 1000000;
+    char path[PATH_SIZE];
+    int fd = -1;
+    err_t err;
+
+    TRY(path_in(path, data_dir, "lock"));
+    TRY(file_open(path, O_RDWR | O_CREAT, 0600, &fd, NULL));
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR) {
+            TRY(err_set_errno("could not lock '%s'", path));
+        }
+        if (clock_now_ns() >= until_ns) {
+            TRY(err_set(
+                ERR_IN_USE, "data directory is in use by process %ld", read_holder(fd)));
+        }
+        (void)usleep(LOCK_POLL_US);
+    }
+    TRY(write_holder(fd, path));
+    *lock = fd;
+    fd = -1;
+out:
+    if (fd >= 0)
+        file_close(fd);
+    return err;
+}
+
+err_t
+engine_create(const char *data_dir, uint32_t page_size)
+{
+    int lock = -1;
+    err_t err;
+
+    TRY(file_make_dir(data_dir, 0700, NULL));
+    TRY(take_lock(data_dir, 0, &lock));
+    if (engine_exists(data_dir))
+        TRY(err_set(ERR_IN_USE, "'%s' holds a database already", data_dir));
+    TRY(datafile_make_dir(data_dir));
+    TRY(wal_create(data_dir));
+    TRY(control_create(data_dir, page_size)); /* last: from here on it is a database */
+out:
+    if (lock >= 0)
+        file_close(lock);
+    return err;
+}
+
+err_t
+engine_open(const struct config *config, const char *data_dir, const struct region *const *more,
+    size_t more_count, int lock_wait_ms, bool shared)
+{
+    const struct region *all[REGIONS_MAX];
+    struct control control;
+    char name[64];
+    err_t err;
+
+    invariant(REGION_COUNT + more_count <= REGIONS_MAX);
+    TRY(take_lock(data_dir, lock_wait_ms, &lock_fd));
+    TRY(control_read(data_dir, &control));
+    memcpy(all, regions, sizeof regions);
+    if (more_count > 0)
+        memcpy(all + REGION_COUNT, more, more_count * sizeof *more);
+    (void)snprintf(name, sizeof name, "/gneiss.%ld", (long)getpid());
+    TRY(segment_create(all, REGION_COUNT + more_count, config, shared ? name : NULL));
+    control_share(&control, data_dir);
+    TRY(datafile_open_dir(data_dir));
+    checkpoint_set_parts(parts, PART_COUNT);
+out:
+    if (err != OK)
+        engine_release();
+    return err;
+}
+
+void
+engine_reset(const struct config *config)
+{
+    char data_dir[PATH_SIZE];
+    struct control control;
+
+    (void)snprintf(data_dir, sizeof data_dir, "%s", control_data_dir());
+    segment_rebuild(config);
+    if (control_read(data_dir, &control) != OK)
+        log_fatal("%s", err_message());
+    control_share(&control, data_dir);
+}
+
+/* Files that the catalog names, sorted, for the search. */
+struct owned {
+    fileno_t *file;
+    size_t count, capacity;
+    bool failed; /* out of memory: nothing may be removed */
+    uint64_t removed;
+};
+
+static void
+note_owned(void *context, fileno_t file)
+{
+    struct owned *owned = context;
+
+    if (owned->count == owned->capacity) {
+        size_t capacity = owned->capacity > 0 ? owned->capacity * 2 : OWNED_FIRST;
+        fileno_t *more = realloc(owned->file, capacity * sizeof *more);
+
+        if (more == NULL) {
+            owned->failed = true;
+            return;
+        }
+        owned->file = more;
+        owned->capacity = capacity;
+    }
+    owned->file[owned->count++] = file;
+}
+
+static int
+compare_files(const void *a, const void *b)
+{
+    fileno_t x = *(const fileno_t *)a, y = *(const fileno_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static err_t
+remove_if_orphan(fileno_t file, uint64_t size, void *context)
+{
+    struct owned *owned = context;
+
+    (void)size;
+    if (bsearch(&file, owned->file, owned->count, sizeof file, compare_files) != NULL)
+        return OK;
+    owned->removed++;
+    return datafile_unlink(file);
+}
+
+/* E3. */
+static err_t
+sweep_orphans(struct op *op, uint64_t *removed)
+{
+    struct owned owned = { 0 };
+    err_t err;
+
+    TRY(catalog_boot_files(op, note_owned, &owned));
+    if (owned.failed)
+        TRY(err_set(ERR_MEMORY, "could not list the files of the catalog"));
+    if (owned.count > 0)
+        qsort(owned.file, owned.count, sizeof *owned.file, compare_files);
+    TRY(datafile_walk(remove_if_orphan, &owned));
+    *removed = owned.removed;
+out:
+    free(owned.file);
+    return err;
+}
+
+static err_t
+remove_any(fileno_t file, uint64_t size, void *context)
+{
+    (void)size;
+    (void)context;
+    return file == DATAFILE_CLOG || file == DATAFILE_CSN ? OK : datafile_unlink(file);
+}
+
+/* E2. */
+static err_t
+make_catalog(struct op *op)
+{
+    TRY_RETURN(datafile_walk(remove_any, NULL));
+    TRY_RETURN(catalog_boot_create(op));
+    return checkpoint_run(CHECKPOINT_FAST);
+}
+
+static err_t
+recover_attached(const struct config *config, struct op *op, struct engine_info *info)
+{
+    struct control control;
+
+    TRY_RETURN(wal_open(config, control_data_dir(), engine_handlers(), NULL, &info->recovery));
+    txn_recovered();
+    control_get(&control);
+    if (control.numbers[CONTROL_NEXT_OID] == 0)
+        TRY_RETURN(make_catalog(op));
+    TRY_RETURN(catalog_boot_open(op));
+    TRY_RETURN(sweep_orphans(op, &info->orphans));
+    return OK;
+}
+
+err_t
+engine_recover(const struct config *config, struct engine_info *info)
+{
+    struct op op = { .verb = "recovery" };
+    err_t err;
+
+    invariant(proc_self == NULL);
+    memset(info, 0, sizeof *info);
+    TRY_RETURN(proc_attach(PROC_STARTUP));
+    op.arena = arena_create("recovery", RECOVERY_MEMORY);
+    if (op.arena == NULL) {
+        err = ERR_MEMORY;
+        goto out;
+    }
+    TRY(recover_attached(config, &op, info));
+out:
+    arena_destroy(op.arena);
+    proc_detach();
+    return err;
+}
+
+err_t
+engine_close(void)
+{
+    err_t err;
+
+    TRY_RETURN(proc_attach(PROC_STARTUP));
+    TRY(checkpoint_run(CHECKPOINT_FAST | CHECKPOINT_FINAL));
+    TRY(wal_close());
+out:
+    proc_detach();
+    return err;
+}
+
+void
+engine_release(void)
+{
+    segment_destroy();
+    if (lock_fd >= 0)
+        file_close(lock_fd);
+    lock_fd = -1;
+}
+
+void
+engine_child(void)
+{
+    /* The lock's descriptor stays open: it is how a child keeps the directory locked (E1). */
+    log_context.process = NULL;
+}
