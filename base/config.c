@@ -21,6 +21,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/ids.h"
 #include "base/log.h"
 #include "base/net.h"
 #include "base/panic.h"
@@ -616,11 +617,14 @@ config_load_environment(struct config *config, char *const *environment)
 err_t
 config_check(const struct config *config)
 {
+    struct uuid cluster;
+
     if (config->server_spare_backends_min > config->server_spare_backends_max)
         return err_set(ERR_CONFIG, "server.spare_backends_min is larger than spare_backends_max");
     if ((config->tls_cert_file[0] == '\0') != (config->tls_key_file[0] == '\0'))
         return err_set(ERR_CONFIG, "tls.cert_file and tls.key_file must be given together");
-    if (config->cluster_cluster_id[0] != '\0' && strlen(config->cluster_cluster_id) != 36)
+    if (config->cluster_cluster_id[0] != '\0' &&
+        !ids_parse(bytes_of(config->cluster_cluster_id), &cluster))
         return err_set(
             ERR_CONFIG, "cluster.cluster_id: '%s' is not a UUID", config->cluster_cluster_id);
     if (config->wal_buffers > config->max_wal_size / 4)

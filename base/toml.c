@@ -26,6 +26,7 @@
 
 #include "base/buf.h"
 #include "base/hash.h"
+#include "base/hex.h"
 #include "base/utf8.h"
 
 enum { IMPLIED, DOTTED, HEADED, CLOSED, ELEMENTS };
@@ -213,11 +214,7 @@ parse_code_point(struct parser *p, int digits)
     size_t size;
 
     for (int i = 0; i < digits; i++) {
-        int c = peek(p);
-        int value = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                           : -1;
+        int value = hex_digit(peek(p));
 
         if (value < 0)
             return fail(p, "\\%c wants %d hexadecimal digits", digits == 4 ? 'u' : 'U', digits);
