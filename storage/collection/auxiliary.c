@@ -19,12 +19,14 @@
 #define VACUUM_MEMORY   ((size_t)256 << 20)
 #define WRITE_PER_ROUND 128
 
-static const struct config *settings; /* const after auxiliary_configure */
+static const struct config *settings; /* both const after auxiliary_configure */
+static void (*reload_settings)(void);
 
 void
-auxiliary_configure(const struct config *config)
+auxiliary_configure(const struct config *config, void (*reload)(void))
 {
     settings = config;
+    reload_settings = reload;
 }
 
 /* Sleep until the latch is set or it is time; false: this worker is to end. */
@@ -34,6 +36,11 @@ rest_until(int64_t until_ns)
     if (!interrupt_pending(INTERRUPT_TERMINATE))
         (void)latch_wait(until_ns);
     latch_clear();
+    if (interrupt_pending(INTERRUPT_RELOAD)) {
+        interrupt_clear(INTERRUPT_RELOAD);
+        if (reload_settings != NULL)
+            reload_settings();
+    }
     return !interrupt_pending(INTERRUPT_TERMINATE);
 }
 

@@ -156,8 +156,7 @@ take_lock(const char *data_dir, int wait_ms, int *lock)
             TRY(err_set_errno("could not lock '%s'", path));
         }
         if (clock_now_ns() >= until_ns) {
-            TRY(err_set(
-                ERR_IN_USE, "data directory is in use by process %ld", read_holder(fd)));
+            TRY(err_set(ERR_IN_USE, "data directory is in use by process %ld", read_holder(fd)));
         }
         (void)usleep(LOCK_POLL_US);
     }

@@ -7,9 +7,10 @@
 #include "storage/collection/catalog.h"
 
 /* Heap and indexes of one collection; *live counts its documents. */
-err_t vacuum_collection(struct op *op, const struct catalog_collection *collection, uint64_t *live) MUST_CHECK;
-/* Autovacuum's round: the collections whose share of dead versions calls for it, and the catalog itself; files of dropped things whose
-   readers are gone are removed. */
+err_t vacuum_collection(
+    struct op *op, const struct catalog_collection *collection, uint64_t *live) MUST_CHECK;
+/* Autovacuum's round: the collections whose share of dead versions calls for it, and the catalog
+   itself; files of dropped things whose readers are gone are removed. */
 err_t vacuum_round(struct op *op) MUST_CHECK;
 
 #endif

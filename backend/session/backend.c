@@ -1,0 +1,185 @@
+/*
+ * backend.c - the life of a backend.
+ *
+ * All backends wait on the same listening sockets, one epoll set each with EPOLLEXCLUSIVE, so that
+ * a new client wakes one of them.  There are always spare ones beyond max_connections
+ * (see the postmaster): when all places are taken, such a one accepts, and either gets a
+ * place by ending the connection that has been silent longest, or turns the client away in its
+ * own language.
+ */
+#include "backend/session/backend.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "backend/session/scoreboard.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "shmem/interrupt.h"
+#include "shmem/latch.h"
+
+#define EVENTS_MAX      8
+#define PARENT_TAG      UINT32_MAX
+#define SILENT_LEAST_NS ((int64_t)100 * 1000000)
+#define EVICT_WAIT_NS   ((int64_t)200 * 1000000)
+#define EVICT_LOOK_NS   ((int64_t)5 * 1000000)
+
+static err_t
+watch(int epoll_fd, int fd, uint32_t events, uint32_t tag)
+{
+    struct epoll_event event = { .events = events, .data.u32 = tag };
+
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+        return err_set_errno("could not watch a socket");
+    return OK;
+}
+
+static err_t
+open_epoll(const struct backend_env *env, int *epoll_fd)
+{
+    err_t err;
+
+    *epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (*epoll_fd < 0)
+        return err_set_errno("could not make an epoll set");
+    for (unsigned i = 0; i < env->listener_count; i++)
+        TRY(watch(*epoll_fd, env->listener[i].fd, EPOLLIN | EPOLLEXCLUSIVE, i));
+    TRY(watch(*epoll_fd, env->parent_fd, EPOLLIN, PARENT_TAG));
+out:
+    if (err != OK)
+        (void)close(*epoll_fd);
+    return err;
+}
+
+static void
+nudge(const struct backend_env *env)
+{
+    (void)!write(env->nudge_fd, "", 1); /* a full pipe is nudge enough */
+}
+
+/* Sessions and silent connections, the own not counted. */
+static unsigned
+places_taken(void)
+{
+    struct scoreboard_sums sums;
+
+    scoreboard_sum(&sums);
+    return sums.busy + sums.silent;
+}
+
+/* Is there a place for one more?  If not, try to win one from a silent connection. */
+static bool
+win_place(const struct backend_env *env)
+{
+    unsigned most = (unsigned)env->config->server_max_connections;
+    int64_t until_ns;
+
+    if (places_taken() < most)
+        return true;
+    if (!scoreboard_evict_silent(SILENT_LEAST_NS))
+        return false;
+    until_ns = clock_now_ns() + EVICT_WAIT_NS;
+    while (clock_now_ns() < until_ns) {
+        if (places_taken() < most)
+            return true;
+        (void)latch_wait(clock_now_ns() + EVICT_LOOK_NS);
+        latch_clear();
+        if (interrupt_pending(INTERRUPT_TERMINATE))
+            return false;
+    }
+    return false;
+}
+
+/* More idle backends than are wanted: this one may go. */
+static bool
+superfluous(const struct backend_env *env)
+{
+    struct scoreboard_sums sums;
+
+    scoreboard_sum(&sums);
+    return sums.idle > (unsigned)env->config->server_spare_backends_max;
+}
+
+/* Accept one client, if another backend was not quicker, and serve it. */
+static void
+serve_one(
+    const struct backend_env *env, struct session *session, const struct backend_listener *listener)
+{
+    int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    if (win_place(env)) {
+        scoreboard_set(env->place, SCOREBOARD_SILENT);
+        nudge(env);
+        session_run(session, fd, listener->protocol);
+    } else {
+        session_turn_away(session, fd, listener->protocol, "too many connections");
+    }
+    scoreboard_set(env->place, SCOREBOARD_IDLE);
+}
+
+/* Wait for clients; false: it is time to end.  Signals come only inside epoll_pwait between looking
+   at the interrupts and having slept: so no wake-up can slip through. */
+static bool
+wait_and_serve(const struct backend_env *env, struct session *session, int epoll_fd)
+{
+    struct epoll_event events[EVENTS_MAX];
+    sigset_t wakers, unblocked;
+    bool ending, failed;
+    int count;
+
+    (void)sigemptyset(&wakers);
+    (void)sigaddset(&wakers, SIGTERM);
+    (void)sigaddset(&wakers, SIGUSR1);
+    (void)sigaddset(&wakers, SIGUSR2);
+    (void)sigprocmask(SIG_BLOCK, &wakers, &unblocked);
+    latch_clear();
+    interrupt_clear(INTERRUPT_CANCEL);
+    ending = interrupt_pending(INTERRUPT_TERMINATE) || interrupt_pending(INTERRUPT_SHUTDOWN);
+    count = ending ? 0 : epoll_pwait(epoll_fd, events, EVENTS_MAX, -1, &unblocked);
+    failed = count < 0 && errno != EINTR;
+    (void)sigprocmask(SIG_SETMASK, &unblocked, NULL);
+    if (ending || failed)
+        return false;
+    if (interrupt_pending(INTERRUPT_RELOAD)) {
+        interrupt_clear(INTERRUPT_RELOAD);
+        env->reload();
+    }
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.u32 == PARENT_TAG)
+            return false;
+        serve_one(env, session, &env->listener[events[i].data.u32]);
+    }
+    return true;
+}
+
+int
+backend_run(const struct backend_env *env)
+{
+    struct session session = { .config = env->config, .place = env->place, .conn.fd = -1 };
+    int64_t sessions = 0;
+    int epoll_fd;
+
+    session.op.arena = arena_create("a request", (size_t)env->config->session_memory_max);
+    if (session.op.arena == NULL || open_epoll(env, &epoll_fd) != OK) {
+        log_error("a backend could not start: %s", err_message());
+        return 1;
+    }
+    scoreboard_set_proc(env->place, proc_self->index);
+    scoreboard_set(env->place, SCOREBOARD_IDLE);
+    nudge(env);
+    while (wait_and_serve(env, &session, epoll_fd) &&
+           ++sessions < env->config->server_sessions_per_backend && !superfluous(env))
+        ;
+    scoreboard_set(env->place, SCOREBOARD_ENDING);
+    nudge(env);
+    conn_fini(&session.conn);
+    arena_destroy(session.op.arena);
+    (void)close(epoll_fd);
+    return 0;
+}

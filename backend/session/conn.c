@@ -1,0 +1,214 @@
+/*
+ * conn.c - one client's connection.
+ *
+ * `in` is compacted only when a receive needs the room, so slices into it stay valid while a
+ * batch of pipelined requests is handled.
+ */
+#include "backend/session/conn.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/net.h"
+#include "shmem/counters.h"
+#include "shmem/interrupt.h"
+#include "shmem/latch.h"
+
+#define RECEIVE_SIZE            ((size_t)16 << 10)
+#define FLUSH_AT                ((size_t)64 << 10)
+#define KEEP                    ((size_t)64 << 10)
+#define SEND_STALL_NS           ((int64_t)60 * 1000000000)
+#define KEEPALIVE_IDLE_SECS     120
+#define KEEPALIVE_INTERVAL_SECS 30
+#define KEEPALIVE_COUNT         4
+#define CLOSE_STALL_NS          ((int64_t)1000000000)
+
+err_t
+conn_open(struct conn *conn, int fd, size_t in_limit, size_t out_limit)
+{
+    struct net_address address;
+
+    conn->fd = fd;
+    conn->in.limit = in_limit;
+    conn->out.limit = out_limit;
+    buf_clear(&conn->in);
+    buf_clear(&conn->out);
+    conn->taken = 0;
+    conn->ended = false;
+    conn->quick_ack = false;
+    net_set_nodelay(fd);
+    net_set_keepalive(fd, KEEPALIVE_IDLE_SECS, KEEPALIVE_INTERVAL_SECS, KEEPALIVE_COUNT);
+    if (net_peer(fd, &address) != OK) {
+        (void)close(fd);
+        conn->fd = -1;
+        return ERR_HOST_UNREACHABLE;
+    }
+    net_format(&address, conn->peer);
+    conn->loopback = net_is_loopback(&address);
+    return OK;
+}
+
+/* Send until all is gone or the client has taken nothing for `stall_ns`. */
+static err_t
+send_all(struct conn *conn, int64_t stall_ns)
+{
+    size_t sent = 0;
+    err_t err = OK;
+
+    while (sent < conn->out.size) {
+        ssize_t n = send(conn->fd, conn->out.data + sent, conn->out.size - sent, MSG_NOSIGNAL);
+
+        if (n >= 0) {
+            sent += (size_t)n;
+            continue;
+        }
+        if (errno == EINTR)
+            continue;
+        if (errno != EAGAIN && errno != EWOULDBLOCK) {
+            err = err_set(
+                ERR_HOST_UNREACHABLE, "could not send to %s: %s", conn->peer, strerror(errno));
+            break;
+        }
+        {
+            bool set;
+            int64_t until_ns = clock_now_ns() + stall_ns;
+            int ready = latch_wait_fd(conn->fd, POLLOUT, until_ns, &set);
+
+            if (set) {
+                latch_clear();
+                if (interrupt_pending(INTERRUPT_TERMINATE)) {
+                    err = err_set(ERR_TERMINATED, "the session was ended");
+                    break;
+                }
+            }
+            if (ready == 0 && clock_now_ns() >= until_ns) {
+                err = err_set(ERR_HOST_UNREACHABLE, "%s does not take its replies", conn->peer);
+                break;
+            }
+        }
+    }
+    counters_add(COUNTER_BYTES_WRITTEN, sent);
+    buf_clear(&conn->out);
+    return err;
+}
+
+err_t
+conn_flush(struct conn *conn)
+{
+    if (conn->out.size == 0)
+        return OK;
+    return send_all(conn, SEND_STALL_NS);
+}
+
+err_t
+conn_flush_if_large(struct conn *conn)
+{
+    return conn->out.size >= FLUSH_AT ? conn_flush(conn) : OK;
+}
+
+void
+conn_close(struct conn *conn)
+{
+    if (conn->fd < 0)
+        return;
+    if (conn->out.size > 0 && send_all(conn, CLOSE_STALL_NS) == OK)
+        (void)shutdown(conn->fd, SHUT_WR);
+    (void)close(conn->fd);
+    conn->fd = -1;
+    buf_clear(&conn->in);
+    buf_clear(&conn->out);
+    buf_shrink(&conn->in, KEEP);
+    buf_shrink(&conn->out, KEEP);
+}
+
+void
+conn_fini(struct conn *conn)
+{
+    conn_close(conn);
+    buf_fini(&conn->in);
+    buf_fini(&conn->out);
+}
+
+/* Room for at least one receive behind what has come; moves what is still waiting to the front. */
+static err_t
+make_room(struct conn *conn, size_t want)
+{
+    size_t waiting = conn->in.size - conn->taken;
+    size_t more = want > waiting ? want - waiting : 0;
+
+    if (conn->taken > 0) {
+        if (waiting > 0)
+            memmove(conn->in.data, conn->in.data + conn->taken, waiting);
+        conn->in.size = waiting;
+        conn->taken = 0;
+        if (waiting == 0 && more < KEEP)
+            buf_shrink(&conn->in, KEEP);
+    }
+    if (more < RECEIVE_SIZE)
+        more = RECEIVE_SIZE;
+    if (more > conn->in.limit - conn->in.size)
+        more = conn->in.limit - conn->in.size;
+    if (more == 0)
+        return err_set(ERR_TOO_LARGE, "a request of more than %zu bytes", conn->in.limit);
+    return buf_reserve(&conn->in, more);
+}
+
+/* One recv.  *got false: nothing there at the moment. */
+static err_t
+receive_some(struct conn *conn, bool *got)
+{
+    ssize_t n = recv(
+        conn->fd, conn->in.data + conn->in.size, conn->in.capacity - conn->in.size, MSG_DONTWAIT);
+
+    *got = n >= 0;
+    if (n > 0) {
+        conn->in.size += (size_t)n;
+        counters_add(COUNTER_BYTES_READ, (uint64_t)n);
+        if (conn->quick_ack)
+            net_set_quickack(conn->fd);
+    } else if (n == 0) {
+        conn->ended = true;
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        return err_set(
+            ERR_HOST_UNREACHABLE, "could not receive from %s: %s", conn->peer, strerror(errno));
+    }
+    return OK;
+}
+
+err_t
+conn_receive(struct conn *conn, size_t want, int64_t until_ns)
+{
+    bool got = false;
+
+    TRY_RETURN(conn_flush(conn));
+    TRY_RETURN(make_room(conn, want));
+    for (;;) {
+        bool set;
+        int ready;
+
+        TRY_RETURN(receive_some(conn, &got));
+        if (got)
+            return OK;
+        proc_wait_begin(WAIT_CLIENT, 0);
+        ready = latch_wait_fd(conn->fd, POLLIN, until_ns, &set);
+        proc_wait_end();
+        if (set) {
+            latch_clear();
+            TRY_RETURN(interrupt_check(NULL));
+        }
+        if (ready == 0 && until_ns != 0 && clock_now_ns() >= until_ns)
+            return err_set(ERR_MAX_TIME, "nothing was received in time");
+    }
+}
+
+bool
+conn_readable(const struct conn *conn)
+{
+    struct pollfd poll_fd = { .fd = conn->fd, .events = POLLIN };
+
+    return poll(&poll_fd, 1, 0) > 0;
+}

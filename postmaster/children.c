@@ -1,0 +1,142 @@
+/*
+ * children.c - the processes that the postmaster starts.
+ *
+ * A child is killed when the postmaster is gone: prctl asks the kernel for SIGUSR2 at the
+ * parent's death, which raises INTERRUPT_TERMINATE, and a pipe that only the postmaster holds open
+ * for writing ends every wait for clients.
+ */
+#include "postmaster/children.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/panic.h"
+#include "postmaster/title.h"
+
+#define CHILDREN_FIRST 64
+
+static const struct child_main *mains;
+static void (*prepare_child)(enum child_kind kind);
+
+static struct {
+    struct child *child;
+    size_t count, capacity;
+    unsigned by_kind[CHILD_KIND_COUNT];
+} list;
+
+void
+children_set_mains(const struct child_main table[CHILD_KIND_COUNT])
+{
+    mains = table;
+}
+
+const struct child_main *
+children_main(enum child_kind kind)
+{
+    return &mains[kind];
+}
+
+void
+children_set_prepare(void (*prepare)(enum child_kind kind))
+{
+    prepare_child = prepare;
+}
+
+static err_t
+reserve_entry(void)
+{
+    size_t capacity = list.capacity > 0 ? list.capacity * 2 : CHILDREN_FIRST;
+    struct child *more;
+
+    if (list.count < list.capacity)
+        return OK;
+    more = realloc(list.child, capacity * sizeof *more);
+    if (more == NULL)
+        return err_set(ERR_MEMORY, "could not note another child process");
+    list.child = more;
+    list.capacity = capacity;
+    return OK;
+}
+
+static void __attribute__((noreturn))
+live(enum child_kind kind, const struct child_env *env, pid_t parent)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGUSR2);
+    if (getppid() != parent)
+        _exit(1); /* it died before prctl */
+    log_context.process = mains[kind].title;
+    title_set(mains[kind].title);
+    prepare_child(kind);
+    _exit(mains[kind].run(env));
+}
+
+err_t
+children_start(enum child_kind kind, const struct child_env *env)
+{
+    pid_t parent = getpid();
+    pid_t pid;
+
+    TRY_RETURN(reserve_entry());
+    pid = fork();
+    if (pid < 0)
+        return err_set(
+            ERR_TOO_MANY, "could not start a %s: %s", mains[kind].title, strerror(errno));
+    if (pid == 0)
+        live(kind, env, parent);
+    list.child[list.count++] = (struct child){ .pid = pid, .kind = kind, .place = env->place };
+    list.by_kind[kind]++;
+    return OK;
+}
+
+bool
+children_reap(struct child *ended)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        for (size_t i = 0; i < list.count; i++) {
+            if (list.child[i].pid != pid)
+                continue;
+            *ended = list.child[i];
+            ended->status = status;
+            list.child[i] = list.child[--list.count];
+            list.by_kind[ended->kind]--;
+            return true;
+        }
+    }
+    return false;
+}
+
+unsigned
+children_count(enum child_kind kind)
+{
+    return list.by_kind[kind];
+}
+
+unsigned
+children_count_all(void)
+{
+    return (unsigned)list.count;
+}
+
+void
+children_signal(enum child_kind kind, int signal)
+{
+    for (size_t i = 0; i < list.count; i++)
+        if (list.child[i].kind == kind)
+            (void)kill(list.child[i].pid, signal);
+}
+
+void
+children_signal_all(int signal)
+{
+    for (size_t i = 0; i < list.count; i++)
+        (void)kill(list.child[i].pid, signal);
+}

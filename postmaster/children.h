@@ -1,0 +1,63 @@
+/*
+ * children.h - the processes that the postmaster starts: what kinds there are, who is alive.
+ *
+ * The list of living children is the postmaster's own memory; it never looks into shared memory
+ * for it.
+ */
+#ifndef POSTMASTER_CHILDREN_H
+#define POSTMASTER_CHILDREN_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+enum child_kind {
+    CHILD_STARTUP,
+    CHILD_CLOSER,
+    CHILD_CHECKPOINTER,
+    CHILD_WAL_WRITER,
+    CHILD_BUFFER_WRITER,
+    CHILD_AUTOVACUUM,
+    CHILD_BACKEND,
+    CHILD_KIND_COUNT
+};
+
+/* What a child needs of its parent; copied at fork by the fork itself. */
+struct child_env {
+    void *context;  /* handed to `run` */
+    unsigned place; /* a backend's, on the scoreboard */
+};
+
+/* One row for each kind, in children.c's table of mains. */
+struct child_main {
+    const char *title;
+    int (*run)(const struct child_env *env); /* yields the exit code */
+    bool worker; /* lives as long as the server; another is started when it has ended */
+};
+
+/* The mains, by kind; set once by the postmaster. */
+void children_set_mains(const struct child_main mains[CHILD_KIND_COUNT]);
+const struct child_main *children_main(enum child_kind kind);
+
+/* In the child, before its main: close what is the parent's alone. */
+void children_set_prepare(void (*prepare)(enum child_kind kind));
+
+/* Errors: ERR_TOO_MANY: fork failed. */
+err_t children_start(enum child_kind kind, const struct child_env *env) MUST_CHECK;
+
+struct child {
+    pid_t pid;
+    enum child_kind kind;
+    unsigned place;
+    int status; /* as wait(2) tells it */
+};
+/* Take one child that has ended off the list; false: none has. */
+bool children_reap(struct child *ended);
+
+unsigned children_count(enum child_kind kind);
+unsigned children_count_all(void);
+void children_signal(enum child_kind kind, int signal);
+void children_signal_all(int signal);
+
+#endif

@@ -1,0 +1,233 @@
+/*
+ * mains.c - what each kind of child does after fork.
+ *
+ * Signals of a child: TERM: end in order (a backend finishes its request first) · USR2: end the
+ * request too (also sent by the kernel when the postmaster dies) · QUIT: exit at once · HUP: reread
+ * the configuration · USR1: look at the latch · INT: ignored, so that Ctrl-C at a terminal reaches
+ * the postmaster alone.
+ */
+#include "postmaster/mains.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backend/session/backend.h"
+#include "base/log.h"
+#include "postmaster/title.h"
+#include "shmem/interrupt.h"
+#include "shmem/latch.h"
+#include "shmem/proc.h"
+#include "storage/collection/auxiliary.h"
+#include "storage/collection/engine.h"
+
+static enum interrupt on_term; /* const after mains_prepare */
+
+static void
+raise_on_term(int signal)
+{
+    (void)signal;
+    interrupt_raise_self(on_term);
+}
+
+static void
+raise_terminate(int signal)
+{
+    (void)signal;
+    interrupt_raise_self(INTERRUPT_TERMINATE);
+}
+
+static void
+raise_reload(int signal)
+{
+    (void)signal;
+    interrupt_raise_self(INTERRUPT_RELOAD);
+}
+
+static void
+exit_at_once(int signal)
+{
+    (void)signal;
+    _exit(0);
+}
+
+static void
+handle(int signal, void (*handler)(int signal))
+{
+    struct sigaction action = { .sa_handler = handler };
+
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(signal, &action, NULL);
+}
+
+void
+mains_prepare(enum child_kind kind)
+{
+    sigset_t none;
+
+    on_term = kind == CHILD_BACKEND ? INTERRUPT_SHUTDOWN : INTERRUPT_TERMINATE;
+    handle(SIGTERM, raise_on_term);
+    handle(SIGUSR2, raise_terminate);
+    handle(SIGHUP, raise_reload);
+    handle(SIGQUIT, exit_at_once);
+    handle(SIGINT, SIG_IGN);
+    handle(SIGPIPE, SIG_IGN);
+    handle(SIGCHLD, SIG_DFL);
+    latch_use_signal();
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static const struct mains_context *
+enter(const struct child_env *env)
+{
+    const struct mains_context *context = env->context;
+
+    for (unsigned i = 0; i < MAINS_PRIVATE_FDS; i++)
+        (void)close(context->private_fd[i]);
+    engine_child();
+    return context;
+}
+
+/* The listening sockets are the backends' alone. */
+static const struct mains_context *
+enter_without_listeners(const struct child_env *env)
+{
+    const struct mains_context *context = enter(env);
+
+    for (unsigned i = 0; i < context->listeners->count; i++)
+        (void)close(context->listeners->listener[i].fd);
+    return context;
+}
+
+static int
+run_startup(const struct child_env *env)
+{
+    const struct mains_context *context = enter_without_listeners(env);
+    struct engine_info info;
+
+    if (engine_recover(context->config, &info) != OK) {
+        (void)fprintf(stderr, "Error: %s\n", err_message());
+        return 1;
+    }
+    if (info.recovery.clean)
+        log_info("the data directory had been closed in order");
+    else
+        log_info("recovered %ju log records (%ju bytes) in %jd ms%s",
+            (uintmax_t)info.recovery.records, (uintmax_t)info.recovery.bytes,
+            (intmax_t)(info.recovery.elapsed_ns / 1000000),
+            info.recovery.torn_tail ? "; a half-written last record was left out" : "");
+    if (info.orphans > 0)
+        log_info("removed %ju files that belonged to nobody", (uintmax_t)info.orphans);
+    return 0;
+}
+
+static int
+run_closer(const struct child_env *env)
+{
+    (void)enter_without_listeners(env);
+    if (engine_close() != OK) {
+        log_error("the last checkpoint failed, the next start recovers: %s", err_message());
+        return 1;
+    }
+    return 0;
+}
+
+static const struct mains_context *settings;
+
+static void
+reload_settings(void)
+{
+    struct config *fresh = NULL;
+
+    if (settings->load(&fresh) != OK || config_reload(settings->config, fresh) != OK)
+        log_warn("the configuration stays as it is: %s", err_message());
+    config_destroy(fresh);
+}
+
+static int
+attach(enum proc_kind kind)
+{
+    if (proc_attach(kind) == OK)
+        return 0;
+    log_error("%s", err_message());
+    return 1;
+}
+
+static int
+run_worker(const struct child_env *env, enum proc_kind kind, void (*work)(void))
+{
+    settings = enter_without_listeners(env);
+    if (attach(kind) != 0)
+        return 1;
+    auxiliary_configure(settings->config, reload_settings);
+    work();
+    proc_detach();
+    return 0;
+}
+
+static int
+run_checkpointer(const struct child_env *env)
+{
+    return run_worker(env, PROC_CHECKPOINTER, auxiliary_checkpointer);
+}
+
+static int
+run_wal_writer(const struct child_env *env)
+{
+    return run_worker(env, PROC_WAL_WRITER, auxiliary_wal_writer);
+}
+
+static int
+run_buffer_writer(const struct child_env *env)
+{
+    return run_worker(env, PROC_BUFFER_WRITER, auxiliary_buffer_writer);
+}
+
+static int
+run_autovacuum(const struct child_env *env)
+{
+    return run_worker(env, PROC_AUTOVACUUM, auxiliary_autovacuum);
+}
+
+static void
+show_session(const char *text)
+{
+    title_set(text);
+}
+
+static int
+run_backend(const struct child_env *env)
+{
+    struct backend_env backend;
+    int code;
+
+    settings = enter(env);
+    if (attach(PROC_BACKEND) != 0)
+        return 1;
+    proc_set_title_hook(show_session);
+    proc_describe("", "", "");
+    backend = (struct backend_env){
+        .config = settings->config,
+        .listener = settings->listeners->listener,
+        .listener_count = settings->listeners->count,
+        .place = env->place,
+        .parent_fd = settings->parent_fd,
+        .nudge_fd = settings->nudge_fd,
+        .reload = reload_settings,
+    };
+    code = backend_run(&backend);
+    proc_detach();
+    return code;
+}
+
+const struct child_main mains_table[CHILD_KIND_COUNT] = {
+    [CHILD_STARTUP] = { "startup", run_startup, false },
+    [CHILD_CLOSER] = { "closer", run_closer, false },
+    [CHILD_CHECKPOINTER] = { "checkpointer", run_checkpointer, true },
+    [CHILD_WAL_WRITER] = { "wal writer", run_wal_writer, true },
+    [CHILD_BUFFER_WRITER] = { "buffer writer", run_buffer_writer, true },
+    [CHILD_AUTOVACUUM] = { "autovacuum", run_autovacuum, true },
+    [CHILD_BACKEND] = { "backend", run_backend, false },
+};

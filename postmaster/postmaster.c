@@ -1,0 +1,436 @@
+/*
+ * postmaster.c - the roof.
+ *
+ * STATES
+ *
+ *   STARTING ──startup done──▶ RUNNING ──TERM, INT──▶ DRAINING ──no backends──▶ SETTLING
+ *      ▲                          │                                                │ no workers
+ *      │                     child died badly                                      ▼
+ *      └──all gone, memory anew── CRASHED                                       CLOSING ──▶ exit 0
+ *
+ *   QUIT in any state: children are killed, exit 0; the next start recovers.
+ *   TERM while STARTING or CRASHED: as QUIT, there is nothing to be finished.
+ *
+ * INVARIANTS
+ *   P1  Sockets that listen stay open through CRASHED and STARTING: clients wait in the backlog.
+ *   P2  Shared memory is made anew only when no child is left.
+ *   P3  There are always idle backends, up to spare_backends beyond max_connections, so that even
+ *       the client that cannot be served is told so.
+ */
+#include "postmaster/postmaster.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "backend/session/scoreboard.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/panic.h"
+#include "postmaster/children.h"
+#include "postmaster/mains.h"
+#include "postmaster/title.h"
+#include "storage/collection/engine.h"
+
+#define START_WAIT_MS \
+    10000 /* for the lock and the addresses of a server that is just dying (T46) */
+#define KILL_AFTER_NS ((int64_t)5 * 1000000000)
+#define LOOK_MS       1000
+
+enum state { STARTING, RUNNING, DRAINING, SETTLING, CLOSING, CRASHED, DONE };
+
+static const char *const state_names[] = { "starting", "running", "draining", "settling", "closing",
+    "recovering", "stopped" };
+
+static const bool allowed[DONE + 1][DONE + 1] = {
+    [STARTING] = { [RUNNING] = true, [CRASHED] = true, [DONE] = true },
+    [RUNNING] = { [DRAINING] = true, [CRASHED] = true, [DONE] = true },
+    [DRAINING] = { [SETTLING] = true, [CRASHED] = true, [DONE] = true },
+    [SETTLING] = { [CLOSING] = true, [CRASHED] = true, [DONE] = true },
+    [CLOSING] = { [DONE] = true },
+    [CRASHED] = { [STARTING] = true, [DONE] = true },
+};
+
+static struct {
+    const struct postmaster_options *options;
+    struct listeners listeners;
+    enum state state;
+    int exit_code;
+    int signal_fd;
+    int nudge[2];
+    int alive[2]; /* children hold the reading end; its end of file says that the parent is gone */
+    int64_t drain_until_ns; /* then commands that still run are ended */
+    int64_t kill_at_ns;     /* and then their processes */
+} pm;
+
+static void
+move(enum state to)
+{
+    invariant(allowed[pm.state][to]);
+    pm.state = to;
+    title_set(state_names[to]);
+    log_debug("postmaster: %s", state_names[to]);
+}
+
+static void
+stop_now(int exit_code)
+{
+    children_signal_all(SIGKILL);
+    listeners_close(&pm.listeners);
+    pm.exit_code = exit_code;
+    move(DONE);
+}
+
+/* --- children --- */
+
+static bool
+start(enum child_kind kind, unsigned place)
+{
+    struct mains_context context = {
+        .config = pm.options->config,
+        .load = pm.options->load,
+        .bootstrap_password = pm.options->bootstrap_password,
+        .listeners = &pm.listeners,
+        .parent_fd = pm.alive[0],
+        .nudge_fd = pm.nudge[1],
+        .private_fd = { pm.signal_fd, pm.nudge[0], pm.alive[1] },
+    };
+    struct child_env env = { .context = &context, .place = place };
+
+    if (children_start(kind, &env) != OK) {
+        log_error("%s", err_message());
+        return false;
+    }
+    return true;
+}
+
+static void
+keep_workers(void)
+{
+    for (unsigned kind = 0; kind < CHILD_KIND_COUNT; kind++)
+        if (children_main((enum child_kind)kind)->worker &&
+            children_count((enum child_kind)kind) == 0)
+            (void)start((enum child_kind)kind, 0);
+}
+
+/* P3. */
+static void
+keep_backends(void)
+{
+    unsigned wanted = (unsigned)pm.options->config->server_spare_backends_min;
+    struct scoreboard_sums sums;
+    unsigned ready;
+
+    scoreboard_sum(&sums);
+    ready = sums.idle + sums.starting;
+    for (unsigned place = 0; ready < wanted && place < scoreboard_places(); place++) {
+        if (scoreboard_get(place) != SCOREBOARD_EMPTY)
+            continue;
+        scoreboard_set(place, SCOREBOARD_STARTING);
+        if (!start(CHILD_BACKEND, place)) {
+            scoreboard_set(place, SCOREBOARD_EMPTY);
+            return;
+        }
+        ready++;
+    }
+}
+
+static void
+begin_recovery(void)
+{
+    move(STARTING);
+    if (!start(CHILD_STARTUP, 0))
+        stop_now(1);
+}
+
+static void
+begin_running(void)
+{
+    if (listeners_listen(&pm.listeners) != OK) {
+        (void)fprintf(stderr, "Error: %s\n", err_message());
+        stop_now(1);
+        return;
+    }
+    move(RUNNING);
+    keep_workers();
+    keep_backends();
+    log_info("ready");
+}
+
+/* --- deaths --- */
+
+static bool
+ended_well(const struct child *child)
+{
+    return WIFEXITED(child->status) && WEXITSTATUS(child->status) == 0;
+}
+
+static void
+report_death(const struct child *child)
+{
+    const char *title = children_main(child->kind)->title;
+
+    if (WIFSIGNALED(child->status))
+        log_error("%s (process %ld) was ended by signal %d (%s)", title, (long)child->pid,
+            WTERMSIG(child->status), strsignal(WTERMSIG(child->status)));
+    else
+        log_error("%s (process %ld) exited with code %d", title, (long)child->pid,
+            WEXITSTATUS(child->status));
+}
+
+/* A child died badly: what it held in shared memory is in doubt. */
+static void
+crash(void)
+{
+    log_error("restarting all processes from the log");
+    children_signal_all(SIGKILL);
+    move(CRASHED);
+}
+
+static void
+handle_end_of(const struct child *child)
+{
+    bool well = ended_well(child);
+
+    if (child->kind == CHILD_BACKEND && pm.state != CRASHED)
+        scoreboard_set(child->place, SCOREBOARD_EMPTY);
+    if (pm.state == CRASHED || pm.state == DONE)
+        return;
+    if (child->kind == CHILD_STARTUP) {
+        if (well)
+            begin_running();
+        else
+            stop_now(1); /* it said why */
+    } else if (child->kind == CHILD_CLOSER) {
+        if (!well)
+            report_death(child);
+        pm.exit_code = well ? 0 : 1;
+        move(DONE);
+    } else if (!well) {
+        report_death(child);
+        crash();
+    }
+}
+
+static void
+reap(void)
+{
+    struct child child;
+
+    while (children_reap(&child))
+        handle_end_of(&child);
+}
+
+/* --- stopping --- */
+
+static void
+begin_draining(void)
+{
+    int64_t now_ns = clock_now_ns();
+
+    log_info("stopping");
+    listeners_close(&pm.listeners);
+    pm.drain_until_ns =
+        now_ns + pm.options->config->server_shutdown_timeout_secs * (int64_t)1000000000;
+    pm.kill_at_ns = pm.drain_until_ns + KILL_AFTER_NS;
+    children_signal(CHILD_BACKEND, SIGTERM);
+    move(DRAINING);
+}
+
+static void
+hurry(void)
+{
+    int64_t now_ns = clock_now_ns();
+
+    if (now_ns >= pm.kill_at_ns) {
+        log_error("processes that do not end are killed; the next start recovers");
+        stop_now(1);
+    } else if (now_ns >= pm.drain_until_ns) {
+        children_signal_all(SIGUSR2);
+    }
+}
+
+/* What the present state is waiting for may have come. */
+static void
+advance(void)
+{
+    switch (pm.state) {
+    case RUNNING:
+        keep_workers();
+        keep_backends();
+        break;
+    case DRAINING:
+        if (children_count(CHILD_BACKEND) > 0) {
+            hurry();
+            break;
+        }
+        children_signal_all(SIGTERM);
+        move(SETTLING);
+        break;
+    case SETTLING:
+        if (children_count_all() > 0) {
+            hurry();
+            break;
+        }
+        move(CLOSING);
+        if (!start(CHILD_CLOSER, 0))
+            stop_now(1);
+        break;
+    case CRASHED:
+        if (children_count_all() > 0)
+            break;
+        engine_reset(pm.options->config); /* P2 */
+        begin_recovery();
+        break;
+    case STARTING:
+    case CLOSING:
+    case DONE:
+        break;
+    }
+}
+
+/* --- signals --- */
+
+static void
+reload(void)
+{
+    struct config *fresh = NULL;
+
+    if (pm.options->load(&fresh) != OK || config_reload(pm.options->config, fresh) != OK)
+        log_error("the configuration stays as it is: %s", err_message());
+    else
+        log_info("configuration reloaded");
+    config_destroy(fresh);
+    children_signal_all(SIGHUP);
+}
+
+static void
+handle_signal(int signal)
+{
+    switch (signal) {
+    case SIGTERM:
+    case SIGINT:
+        if (pm.state == RUNNING)
+            begin_draining();
+        else if (pm.state == STARTING || pm.state == CRASHED)
+            stop_now(0);
+        break;
+    case SIGQUIT:
+        log_info("stopping at once");
+        if (pm.state != DONE)
+            stop_now(0);
+        break;
+    case SIGHUP:
+        reload();
+        break;
+    default: /* SIGCHLD: reap looks */
+        break;
+    }
+}
+
+static void
+take_signals(void)
+{
+    struct signalfd_siginfo info;
+
+    while (read(pm.signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
+        handle_signal((int)info.ssi_signo);
+}
+
+static void
+drain_nudges(void)
+{
+    char bytes[256];
+
+    while (read(pm.nudge[0], bytes, sizeof bytes) > 0)
+        ;
+}
+
+static void
+loop(void)
+{
+    struct pollfd wait_for[] = {
+        { .fd = pm.signal_fd, .events = POLLIN },
+        { .fd = pm.nudge[0], .events = POLLIN },
+    };
+
+    while (pm.state != DONE) {
+        (void)poll(wait_for, 2, LOOK_MS);
+        drain_nudges();
+        take_signals();
+        reap();
+        advance();
+    }
+    children_signal_all(SIGKILL);
+    while (children_count_all() > 0) {
+        struct child child;
+
+        if (!children_reap(&child))
+            (void)usleep(1000);
+    }
+}
+
+/* --- bring-up --- */
+
+static err_t
+catch_signals(void)
+{
+    sigset_t set;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGQUIT);
+    (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGCHLD);
+    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    pm.signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (pm.signal_fd < 0)
+        return err_set_errno("could not wait for signals");
+    return OK;
+}
+
+static err_t
+bring_up(const struct postmaster_options *options)
+{
+    const struct config *config = options->config;
+    const struct region *const more[] = { &scoreboard_region };
+
+    if (!engine_exists(config->server_data_dir)) {
+        TRY_RETURN(engine_create(config->server_data_dir, (uint32_t)config->page_size));
+        log_info("made the data directory '%s'", config->server_data_dir);
+    }
+    TRY_RETURN(catch_signals());
+    if (pipe2(pm.nudge, O_NONBLOCK | O_CLOEXEC) != 0 || pipe2(pm.alive, O_CLOEXEC) != 0)
+        return err_set_errno("could not make a pipe");
+    TRY_RETURN(engine_open(
+        config, config->server_data_dir, more, sizeof more / sizeof more[0], START_WAIT_MS, true));
+    return listeners_bind(&pm.listeners, config, options->given, START_WAIT_MS);
+}
+
+int
+postmaster_run(const struct postmaster_options *options)
+{
+    pm.options = options;
+    log_context.process = "postmaster";
+    if (bring_up(options) != OK) {
+        (void)fprintf(stderr, "Error: %s\n", err_message());
+        return 1;
+    }
+    children_set_mains(mains_table);
+    children_set_prepare(mains_prepare);
+    title_set(state_names[STARTING]);
+    if (!start(CHILD_STARTUP, 0))
+        return 1;
+    loop();
+    engine_release();
+    log_info("stopped");
+    return pm.exit_code;
+}

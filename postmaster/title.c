@@ -1,0 +1,59 @@
+/*
+ * title.c - what ps shows of a process.
+ *
+ * The kernel shows the bytes between the first argument and the end of the last; argv strings and
+ * the environment lie one behind the other, so with the environment copied away there is room.
+ */
+#include "postmaster/title.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char *room;       /* const after title_init */
+static size_t room_size; /* const after title_init */
+
+extern char **environ;
+
+void
+title_init(int argc, char **argv)
+{
+    char *end = argv[0] + strlen(argv[0]) + 1;
+    char **copy;
+    size_t count = 0;
+
+    for (int i = 1; i < argc; i++)
+        if (argv[i] == end)
+            end = argv[i] + strlen(argv[i]) + 1;
+    while (environ[count] != NULL)
+        count++;
+    copy = calloc(count + 1, sizeof *copy);
+    if (copy == NULL)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        if (environ[i] == end)
+            end = environ[i] + strlen(environ[i]) + 1;
+        copy[i] = strdup(environ[i]);
+        if (copy[i] == NULL) {
+            free(copy);
+            return;
+        }
+    }
+    environ = copy;
+    room = argv[0];
+    room_size = (size_t)(end - argv[0]);
+}
+
+void
+title_set(const char *text)
+{
+    int used;
+
+    if (room == NULL)
+        return;
+    used = snprintf(room, room_size, "gneissd: %s", text);
+    if (used < 0)
+        return;
+    if ((size_t)used < room_size)
+        memset(room + used, 0, room_size - (size_t)used);
+}
