@@ -8,7 +8,7 @@
  *       TRY(condition_wait(op, &c, seen, WAIT_XID, xid));    or condition_wait_plain
  *   }
  * Whoever makes it so calls condition_wake after.  A waiter may die at any time: nothing is
- * counted that would have to be taken back (`sleepers` is a flag that wakers clear).
+ * counted that would have to be taken back (that somebody sleeps is a flag that wakers clear).
  */
 #ifndef SHMEM_CONDITION_H
 #define SHMEM_CONDITION_H
@@ -20,14 +20,13 @@
 #include "shmem/proc.h"
 
 struct condition {
-    _Atomic uint32_t changes;  /* a futex */
-    _Atomic uint32_t sleepers; /* 1: somebody may sleep */
+    _Atomic uint32_t changes; /* a futex; see condition.c */
 };
 
 void condition_init(struct condition *condition);
 uint32_t condition_prepare(struct condition *condition);
-/* Errors: ERR_INTERRUPTED, ERR_TERMINATED, ERR_MAX_TIME (the op's deadline).  Wakes up at least every
-   100 ms of its own accord to look at interrupts; that too returns OK: look again. */
+/* Errors: ERR_INTERRUPTED, ERR_TERMINATED, ERR_MAX_TIME (the op's deadline).  Wakes up at least
+   every 100 ms of its own accord to look at interrupts; that too returns OK: look again. */
 err_t condition_wait(struct op *op, struct condition *condition, uint32_t seen, enum proc_wait why,
     uint64_t object) MUST_CHECK;
 /* Not interruptible; returns after a wake or 100 ms. */

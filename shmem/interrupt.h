@@ -7,7 +7,10 @@
 #ifndef SHMEM_INTERRUPT_H
 #define SHMEM_INTERRUPT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "base/op.h"
 #include "shmem/proc.h"
@@ -25,7 +28,24 @@ void interrupt_raise_self(enum interrupt bits);               /* async-signal-sa
 bool interrupt_pending(enum interrupt bits);
 void interrupt_clear(enum interrupt bits); /* the own */
 
-/* Errors: as above, and ERR_MAX_TIME if the op's deadline is past.  `op` may be NULL.  Clears CANCEL. */
-err_t interrupt_check(const struct op *op) MUST_CHECK;
+err_t interrupt_serve(const struct op *op) MUST_CHECK; /* interrupt_check, the slow part */
+
+/* Errors: ERR_INTERRUPTED, ERR_TERMINATED, and ERR_MAX_TIME if the op's deadline is past.  `op` may
+   be NULL.  Clears CANCEL.  A request that runs when the server stops may go on until it is told to
+   TERMINATE; whoever begins one asks interrupt_pending(INTERRUPT_SHUTDOWN). */
+static inline err_t interrupt_check(const struct op *op) MUST_CHECK;
+static inline err_t
+interrupt_check(const struct op *op)
+{
+    const uint32_t ends = INTERRUPT_CANCEL | INTERRUPT_TERMINATE;
+
+    if (__builtin_expect((op == NULL || op->deadline_ns == 0) &&
+                             (proc_self == NULL || (atomic_load_explicit(&proc_self->interrupts,
+                                                        memory_order_relaxed) &
+                                                       ends) == 0),
+            1))
+        return OK;
+    return interrupt_serve(op);
+}
 
 #endif

@@ -21,6 +21,12 @@ bool latch_wait(int64_t until_ns);
    Returns the ready poll bits, 0 on time-out; *set tells whether the latch is set.
    In server processes (after latch_use_signal) a setter sends SIGUSR1 to end the poll. */
 int latch_wait_fd(int fd, short events, int64_t until_ns, bool *set);
-void latch_use_signal(void); /* install the SIGUSR1 handler; once a process, server only */
+/* Install the SIGUSR1 handler and block the signal; once a process (forked children have it),
+   server only.  Without it a poll looks at the latch every 20 ms. */
+void latch_use_signal(void);
+
+/* Wake whoever sleeps on a latch that is set: after the death of a process that may have been about
+   to.  By proc_bury. */
+void latch_mend(void);
 
 #endif

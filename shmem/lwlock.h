@@ -29,12 +29,20 @@ _Static_assert(sizeof(struct lwlock) == 16, "four to a cache line");
 
 void lwlock_init(struct lwlock *lock, enum lockrank rank); /* the lock lies in the segment */
 void lwlock_acquire(struct lwlock *lock, enum lwlock_mode mode);
-bool lwlock_try(struct lwlock *lock, enum lwlock_mode mode); /* ranks are not checked: it cannot wait */
+bool lwlock_try(
+    struct lwlock *lock, enum lwlock_mode mode); /* ranks are not checked: it cannot wait */
 void lwlock_release(struct lwlock *lock);
-bool lwlock_held(const struct lwlock *lock, enum lwlock_mode mode); /* by this process; EXCLUSIVE counts as SHARED */
-bool lwlock_none_held(void);                                        /* at the end of a request */
+bool lwlock_held(const struct lwlock *lock,
+    enum lwlock_mode mode);  /* by this process; EXCLUSIVE counts as SHARED */
+bool lwlock_none_held(void); /* at the end of a request */
+
+/* Tell the ledger how a dead process's light locks are let go of.  By proc.c, before any fork. */
+void lwlock_set_undo(void);
 
 /* Slot number of the exclusive owner, or -1: for reports. */
 int lwlock_owner(const struct lwlock *lock);
+/* Neither held nor being recounted at this moment: for checks and tests. */
+bool lwlock_free(const struct lwlock *lock);
+const char *lwlock_rank_name(const struct lwlock *lock);
 
 #endif

@@ -38,27 +38,27 @@ enum proc_state { PROC_FREE, PROC_STARTING, PROC_IDLE, PROC_BUSY, PROC_ENDING };
 
 /* guard: own process, unless said otherwise; others only read (relaxed).  Aligned to 64. */
 struct proc {
-    _Atomic uint32_t state;      /* enum proc_state; PROC_FREE ↔ other: guard RANK_PROC lock */
-    _Atomic int32_t pid;         /* 0: free */
-    _Atomic int32_t tid;         /* of the thread */
-    _Atomic uint32_t kind;       /* enum proc_kind */
-    _Atomic uint64_t generation; /* +1 each time the slot is freed */
-    _Atomic uint32_t crit;       /* depth of critical sections (base/crit.h) */
-    _Atomic uint32_t interrupts; /* bits of enum interrupt; guard: atomic or/and by anyone */
-    _Atomic uint32_t latch;      /* 1: set; a futex; guard: atomic, set by anyone */
-    _Atomic uint32_t wait;       /* enum proc_wait */
+    _Atomic uint32_t state;       /* enum proc_state */
+    _Atomic int32_t pid;          /* 0: free; a slot is taken by one compare-and-swap of this */
+    _Atomic int32_t tid;          /* of the thread */
+    _Atomic uint32_t kind;        /* enum proc_kind */
+    _Atomic uint64_t generation;  /* +1 each time the slot is freed */
+    _Atomic uint32_t crit;        /* depth of critical sections (base/crit.h) */
+    _Atomic uint32_t interrupts;  /* bits of enum interrupt; guard: atomic or/and by anyone */
+    _Atomic uint32_t latch;       /* bits, see latch.c; a futex; guard: atomic, set by anyone */
+    _Atomic uint32_t wait;        /* enum proc_wait */
     _Atomic uint64_t wait_object; /* what it waits for: an xid, a segment offset, a buffer … */
     _Atomic int64_t wait_since_ns;
-    uint32_t index;              /* own number; const after init */
+    uint32_t index; /* own number; const after init */
     uint32_t pad;
-    _Alignas(64) _Atomic uint64_t ledger[LEDGER_MAX]; /* shmem/ledger.c */
+    _Alignas(64) _Atomic uint64_t ledger[LEDGER_MAX];      /* shmem/ledger.c */
     _Alignas(64) _Atomic uint64_t counters[COUNTER_COUNT]; /* shmem/counters.c */
     /* What the session is, for titles and currentOp.  Written by the own process under
        `text_version` odd; readers retry. */
     _Alignas(64) _Atomic uint32_t text_version;
     char protocol[8];
     char peer[PROC_TEXT_MAX];
-    char verb[PROC_TEXT_MAX]; /* the command being run and what it names */
+    char verb[PROC_TEXT_MAX];         /* the command being run and what it names */
     _Atomic int64_t session_since_ns; /* 0: no session */
     _Atomic int64_t verb_since_ns;    /* 0: no command running */
     _Atomic uint64_t requests;
@@ -74,26 +74,42 @@ unsigned proc_count(void);
 unsigned proc_high_water(void); /* no slot at or above this number has ever been used */
 struct proc *proc_at(unsigned index);
 
-/* Take a slot.  Errors: ERR_TOO_MANY. */
+/* Take a slot.  Kinds of which there are a few at most have slots of their own.  Errors:
+ * ERR_TOO_MANY. */
 err_t proc_attach(enum proc_kind kind) MUST_CHECK;
 /* Give it back.  The ledger must be empty, crit 0, no interrupts wanted any more. */
 void proc_detach(void);
 /* A thread that serves several sessions in turn (embedded library): switch.  NULL: none. */
 void proc_use(struct proc *proc);
 
-/* Give back the slot of a process that is certainly dead, after all it held was released. */
+/* Give back the slot of a process that is certainly dead, after all it held was released.
+   Panics if its ledger is not empty.  Also wakes whoever the dead process had set the latch of, but
+   not yet woken. */
 void proc_bury(unsigned index);
 
+/* Has the process in this slot certainly ended (a zombie has)?  A free slot's has. */
+bool proc_is_dead(unsigned index);
+/* The slot of this process, or -1: for whoever knows a dead child's pid. */
+int proc_find(pid_t pid);
+
 void proc_set_state(enum proc_state state);
-/* NULL leaves a text as it is.  Also sets the process title through the hook below. */
+/* NULL leaves a text as it is.  A peer begins the session's time ("" ends it), a verb the
+   command's, and counts a request.  Also sets the process title through the hook below. */
 void proc_describe(const char *protocol, const char *peer, const char *verb);
 void proc_set_title_hook(void (*set_title)(const char *text));
 /* A consistent copy of another slot's texts; false: it kept changing. */
-bool proc_read_text(const struct proc *proc, char protocol[8], char peer[PROC_TEXT_MAX], char verb[PROC_TEXT_MAX]);
+bool proc_read_text(
+    const struct proc *proc, char protocol[8], char peer[PROC_TEXT_MAX], char verb[PROC_TEXT_MAX]);
 
 /* Say what this process waits for, and that it no longer does. */
 void proc_wait_begin(enum proc_wait wait, uint64_t object);
 void proc_wait_end(void);
+
+/* Print what this process is and does and holds, for a panic's report.  Async-signal-safe. */
+void proc_report(int fd);
+
+/* Where counters.c keeps what counters_reset subtracts. */
+_Atomic uint64_t *proc_counters_base(void);
 
 const char *proc_kind_title(enum proc_kind kind);
 const char *proc_wait_text(enum proc_wait wait);

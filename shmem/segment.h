@@ -29,9 +29,32 @@ void segment_rebuild(const struct config *config);
 void segment_destroy(void);
 
 size_t segment_size(void);
-bool segment_holds(const void *pointer);
-uint64_t segment_offset(const void *pointer); /* the pointer must lie in the segment */
-void *segment_pointer(uint64_t offset);
+/* First byte and first byte after; const while the segment is there. */
+extern char *segment_begin, *segment_end;
+
+void segment_stray(const void *pointer) __attribute__((noreturn, cold));
+
+static inline bool
+segment_holds(const void *pointer)
+{
+    return (const char *)pointer >= segment_begin && (const char *)pointer < segment_end;
+}
+
+static inline uint64_t
+segment_offset(const void *pointer) /* the pointer must lie in the segment */
+{
+    if (__builtin_expect(!segment_holds(pointer), 0))
+        segment_stray(pointer);
+    return (uint64_t)((const char *)pointer - segment_begin);
+}
+
+static inline void *
+segment_pointer(uint64_t offset)
+{
+    if (__builtin_expect(offset >= (uint64_t)(segment_end - segment_begin), 0))
+        segment_stray(segment_begin + offset);
+    return segment_begin + offset;
+}
 
 /* For status and reports: name and size of each region. */
 size_t segment_region_count(void);

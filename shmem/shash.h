@@ -24,12 +24,14 @@ void shash_lock(struct shash *table, const void *key, enum lwlock_mode mode);
 void shash_unlock(struct shash *table, const void *key);
 /* The value, or NULL.  Valid while the lock is held. */
 void *shash_find(struct shash *table, const void *key);
-/* The value, new (zeroed, *made = true) or old; exclusive.  Errors: ERR_TOO_MANY: the table is full. */
+/* The value, new (zeroed, *made = true) or old; exclusive.  Errors: ERR_TOO_MANY: the table is
+ * full. */
 err_t shash_insert(struct shash *table, const void *key, void **value, bool *made) MUST_CHECK;
 bool shash_remove(struct shash *table, const void *key); /* exclusive */
 uint32_t shash_count(const struct shash *table);
-/* Call `visit` for every entry, partition by partition, under its exclusive lock; it may ask for removal
-   by returning true. */
-void shash_sweep(struct shash *table, bool (*visit)(const void *key, void *value, void *context), void *context);
+/* Call `visit` for every entry, partition by partition, under its exclusive lock; it may ask for
+   removal by returning true. */
+void shash_sweep(
+    struct shash *table, bool (*visit)(const void *key, void *value, void *context), void *context);
 
 #endif
