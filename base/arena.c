@@ -130,8 +130,8 @@ arena_alloc(struct arena *arena, size_t size)
     void *memory;
 
     if (rounded < size || rounded > arena->ceiling - arena->total) {
-        (void)err_set(ERR_MEMORY, "%s needs more than its limit of %zu bytes of memory", arena->name,
-            arena->ceiling);
+        (void)err_set(ERR_MEMORY, "%s needs more than its limit of %zu bytes of memory",
+            arena->name, arena->ceiling);
         return NULL;
     }
     if (chunk == NULL || chunk->capacity - chunk->used < rounded) {

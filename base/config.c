@@ -493,8 +493,8 @@ load_section(struct config *config, const struct toml *section, const char *path
 static bool
 is_section(const char *name, size_t size)
 {
-    for (const struct row *row = rows; row < rows + ROWS; row++)
-        if (strncmp(row->key, name, size) == 0 && row->key[size] == '.')
+    for (size_t i = 0; i < ROWS; i++)
+        if (strncmp(rows[i].key, name, size) == 0 && rows[i].key[size] == '.')
             return true;
     return false;
 }

@@ -37,7 +37,8 @@ struct config *config_clone(const struct config *config);
    Errors: ERR_CONFIG, message "<file>:<line>: <what>". */
 err_t config_load(struct config *config, const char *path) MUST_CHECK;
 err_t config_load_environment(struct config *config, char *const *environment) MUST_CHECK;
-/* One value by its key ("server.bind"), as text; `origin` names where it came from, for messages. */
+/* One value by its key ("server.bind"), as text; `origin` names where it came from, for messages.
+ */
 err_t config_set(
     struct config *config, const char *key, const char *value, const char *origin) MUST_CHECK;
 

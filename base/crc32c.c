@@ -25,8 +25,8 @@
 #endif
 
 #define POLYNOMIAL   0x82f63b78u /* Castagnoli's, bits reversed */
-#define STREAM_LONG  2048
-#define STREAM_SHORT 256
+#define STREAM_LONG  ((size_t)2048)
+#define STREAM_SHORT ((size_t)256)
 
 /* All const after the constructor. */
 static uint32_t slices[8][256];
@@ -143,7 +143,7 @@ advance_hardware(uint32_t state, const uint8_t *data, size_t size)
 static void
 fill_move(uint32_t table[4][256], size_t length)
 {
-    static const uint8_t zeros[STREAM_LONG];
+    static const uint8_t zeros[2048];
     uint32_t of_bit[32];
 
     for (unsigned bit = 0; bit < 32; bit++)

@@ -26,9 +26,18 @@ void err_note(err_t code, const char *file, int line, const char *format, ...)
 
 /* The same for a failed system call: appends ": " and the text of errno, and picks
    ERR_DISK_FULL for ENOSPC and EDQUOT, ERR_IO otherwise. */
-#define err_set_errno(...) err_note_errno(__FILE__, __LINE__, __VA_ARGS__)
+#define err_set_errno(...) err_not_ok(err_note_errno(__FILE__, __LINE__, __VA_ARGS__))
 err_t err_note_errno(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Tells an analyser that there is an error on this path. */
+static inline err_t
+err_not_ok(err_t code)
+{
+    if (code == OK)
+        __builtin_unreachable();
+    return code;
+}
 
 /* Pass an error on through this function's one exit.  Wants a local `err` and a label `out`. */
 #define TRY(call)                 \
@@ -38,11 +47,11 @@ err_t err_note_errno(const char *file, int line, const char *format, ...)
     } while (0)
 
 /* The same where there is nothing to release. */
-#define TRY_RETURN(call)           \
-    do {                           \
-        err_t err_ = (call);       \
-        if (err_ != OK)            \
-            return err_;           \
+#define TRY_RETURN(call)     \
+    do {                     \
+        err_t err_ = (call); \
+        if (err_ != OK)      \
+            return err_;     \
     } while (0)
 
 /* The message of the last error noted by this process; valid until the next. */

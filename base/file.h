@@ -21,8 +21,8 @@
 err_t file_open(const char *path, int flags, mode_t mode, int *fd, bool *found) MUST_CHECK;
 void file_close(int fd);
 
-/* Read exactly `size` bytes at `offset`; fewer there: *got tells (NULL: a short read is ERR_CORRUPT).
-   `path` is for messages only. */
+/* Read exactly `size` bytes at `offset`; fewer there: *got tells (NULL: a short read is
+   ERR_CORRUPT). `path` is for messages only. */
 err_t file_read(int fd, const char *path, void *data, size_t size, uint64_t offset, size_t *got,
     enum fault point) MUST_CHECK;
 err_t file_write(int fd, const char *path, const void *data, size_t size, uint64_t offset,
@@ -34,14 +34,16 @@ err_t file_truncate(int fd, const char *path, uint64_t size, enum fault point) M
 err_t file_size(int fd, const char *path, uint64_t *size) MUST_CHECK;
 
 err_t file_sync_dir(const char *path) MUST_CHECK;
-err_t file_make_dir(const char *path, mode_t mode, bool *made) MUST_CHECK; /* exists: *made = false */
+err_t file_make_dir(
+    const char *path, mode_t mode, bool *made) MUST_CHECK;      /* exists: *made = false */
 err_t file_rename(const char *from, const char *to) MUST_CHECK; /* and syncs the folder of `to` */
 err_t file_unlink(const char *path, bool *found, enum fault point) MUST_CHECK;
 
 /* Replace `path` by these bytes so that a crash leaves the old or the new ones:
    temporary file, sync, rename, sync of the folder. */
 err_t file_replace(const char *path, const void *data, size_t size, mode_t mode) MUST_CHECK;
-/* The whole file, malloced, NUL-terminated behind `*size` bytes; the caller frees.  At most `limit`. */
+/* The whole file, malloced, NUL-terminated behind `*size` bytes; the caller frees.  At most
+ * `limit`. */
 err_t file_slurp(const char *path, size_t limit, char **data, size_t *size, bool *found) MUST_CHECK;
 
 #endif

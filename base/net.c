@@ -95,7 +95,7 @@ net_resolve(const char *text, struct net_address *address)
     TRY_RETURN(net_split(text, host, &port));
     (void)snprintf(port_text, sizeof port_text, "%u", port);
     result = getaddrinfo(host[0] != '\0' ? host : "0.0.0.0", port_text, &hints, &found);
-    if (result != 0)
+    if (result != 0 || found == NULL)
         return err_set(ERR_HOST_UNREACHABLE, "could not find the address of %s: %s", text,
             gai_strerror(result));
     for (best = found; best != NULL && best->ai_family != AF_INET; best = best->ai_next)

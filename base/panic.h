@@ -5,8 +5,7 @@
 #define BASE_PANIC_H
 
 /* Checked in every build.  If false, the postmaster restarts everyone from the log. */
-#define invariant(cond) \
-    (__builtin_expect(!!(cond), 1) ? (void)0 : panic(__FILE__, __LINE__, #cond))
+#define invariant(cond) (__builtin_expect(!!(cond), 1) ? (void)0 : panic(__FILE__, __LINE__, #cond))
 
 /* Write why to stderr and to the log, then abort.  Runs no cleanup: it may spread the damage. */
 void panic(const char *file, int line, const char *why) __attribute__((noreturn, cold));
