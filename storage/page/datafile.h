@@ -52,6 +52,12 @@ err_t datafile_read(struct page_id id, void *page) MUST_CHECK;
 err_t datafile_write(struct page_id id, const void *page) MUST_CHECK;
 /* Grow to at least `count` pages of zeroes (allocated: a full disk is told here). */
 err_t datafile_extend(fileno_t file, block_t count) MUST_CHECK;
+/* One more page, zeroed, for this caller alone; the file grows in steps.  It may have been handed out
+   before a crash and be in use: look whether it is still zero.  */
+err_t datafile_hand_out(fileno_t file, block_t *block) MUST_CHECK;
+void datafile_take_back(fileno_t file, block_t block); /* it was not used after all; best effort */
+/* Ask the kernel to read it soon. */
+void datafile_will_need(struct page_id id);
 err_t datafile_cut(fileno_t file, block_t count, xid_t xid) MUST_CHECK; /* logged; vacuum's */
 
 /* Call `visit` for every file there is: for the search for files that nobody owns. */

@@ -24,8 +24,10 @@
 
 typedef uint32_t buffer_t; /* number of a buffer + 1; 0: none */
 
-/* How long a page should stay: scans and vacuum recycle a small ring of buffers of their own. */
-enum pool_use { POOL_NORMAL, POOL_SCAN, POOL_BULK_WRITE };
+/* How long a page should stay: scans and vacuum recycle a small ring of buffers of their own.
+   POOL_HINTS: as NORMAL, for pages that hold nothing but hints (free space): a damaged one is
+   zeroed instead of refused. */
+enum pool_use { POOL_NORMAL, POOL_SCAN, POOL_BULK_WRITE, POOL_HINTS };
 
 extern const struct region pool_region;
 extern const struct checkpoint_part pool_part;
@@ -53,6 +55,10 @@ struct page_id pool_id(buffer_t buffer);
    version is odd in between, so that peeks fail.  change_end sets the page's LSN and marks it dirty. */
 void pool_change_begin(buffer_t buffer);
 void pool_change_end(buffer_t buffer, lsn_t lsn);
+/* The same for the one process that recovers (storage/page/redo.c): no critical section, so that a bad
+   record is an error; the page has its LSN already.  `dirty`: its bytes will differ from the file's. */
+void pool_redo_begin(buffer_t buffer, bool dirty);
+void pool_redo_end(buffer_t buffer);
 /* wal_insert_page for a pinned buffer. */
 void pool_log(unsigned n, buffer_t buffer, unsigned flags);
 /* Dirty without a log record: pages whose loss does not matter (free space, commit numbers). */
