@@ -36,6 +36,9 @@ bool lwlock_held(const struct lwlock *lock,
     enum lwlock_mode mode);  /* by this process; EXCLUSIVE counts as SHARED */
 bool lwlock_none_held(void); /* at the end of a request */
 
+/* In a child just forked from a process that held some: they are the parent's. */
+void lwlock_forget(void);
+
 /* Tell the ledger how a dead process's light locks are let go of.  By proc.c, before any fork. */
 void lwlock_set_undo(void);
 

@@ -30,8 +30,9 @@
 #include "shmem/latch.h"
 #include "shmem/lwlock.h"
 
-#define RESERVE 32 /* slots beyond those of backends, for auxiliary processes and the unforeseen \
-                    */
+#define RESERVE                                                                      \
+    32 /* slots beyond those of backends, for auxiliary processes and the unforeseen \
+        */
 #define READ_TRIES 100
 
 _Static_assert(_Alignof(struct proc) == 64, "slots share no cache line");
