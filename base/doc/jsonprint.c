@@ -5,6 +5,7 @@
  */
 #include "base/doc/jsonprint.h"
 
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -90,7 +91,8 @@ shortest(double number, char *digits, int *point)
             goto out;
         }
     }
-    for (int precision = 14; precision <= 16; precision++) {
+    /* Doubles of full precision need 15 digits or more, or were found above. */
+    for (int precision = number < DBL_MIN ? 0 : 14; precision <= 16; precision++) {
         (void)snprintf(text, sizeof text, "%.*e", precision, number);
         if (precision == 16 || strtod(text, NULL) == number)
             break;
@@ -144,7 +146,7 @@ jsonprint_double(double number, char *room)
         room[at++] = '-';
         number = -number;
     }
-    if (number > 1.7976931348623157e308)
+    if (number > DBL_MAX)
         return at + put_text(room + at, "Infinity");
     if (number == 0)
         return at + put_text(room + at, "0.0");
