@@ -82,6 +82,7 @@ engine_handlers(void)
     handlers[WAL_FILE_TRUNCATE] = datafile_handler_truncate;
     handlers[WAL_COMMIT] = txn_handler_commit;
     handlers[WAL_ABORT] = txn_handler_abort;
+    handlers[WAL_XID_BOUND] = txn_handler_xid_bound;
     handlers[WAL_HEAP_INSERT] = heap_handler_insert;
     handlers[WAL_HEAP_UPDATE] = heap_handler_update;
     handlers[WAL_HEAP_DELETE] = heap_handler_delete;
