@@ -9,22 +9,30 @@
  *      next   the first page not yet handed out by datafile_hand_out
  *      sync   SYNC_WANTED: written since it was last synced; SYNC_GOING: being synced
  *
- * A file grows in steps: allocated zeroes, so that a full disk is told before a page is handed out.
+ * A file grows in steps, by allocated zeroes, so that a full disk is told before a page is
+ * handed out.
  *
  * INVARIANTS
- *   D1  `blocks` of an entry is never more than the file has; it is raised after the file grew.
- *   D2  A page at or beyond `next` has never been changed, except by redo or by someone who found
- * it zeroed; who is handed one looks whether it is still zero (pool_extend). D3  A file whose bytes
- * were written has SYNC_WANTED before the write is taken as done, or was synced by its writer (no
- * entry: the table is full). D4  A failed sync is a panic: the kernel may have dropped the pages
- * and would say OK next time. D5  A number is given once: `next_number` is noted by checkpoints,
- * and raised by the redo of WAL_FILE_CREATE.  A number lost in between belongs to a file that no
- * log record names; making it anew empties it.
+ *   D1  `blocks` of an entry is never more than the file has: raised after it grew, lowered
+ *       before it is cut.
+ *   D2  A page at or beyond `next` has never been changed, except by redo or by someone who
+ *       found it zeroed; who is handed one looks whether it is still zero (pool_extend).
+ *   D3  A file whose bytes were written has SYNC_WANTED before the write is taken as done, or
+ *       was synced by its writer (no entry: the table is full).
+ *   D4  A failed sync is a panic: the kernel may have dropped the pages, and would say OK next
+ *       time.
+ *   D5  A number is given once: `next_number` is noted by checkpoints, and raised by the redo
+ *       of WAL_FILE_CREATE.  A number lost in between belongs to a file that no log record
+ *       names; making it anew empties it.
  *
  * IF A PROCESS DIES
- *   while growing   the file may be longer than D1 says: zeroes, found by the next who grows.
- *   while syncing   SYNC_GOING stays, and the next checkpoint takes it as wanted.
- *   while adding an entry or removing one: the number is stored last (added) or first (removed).
+ *   while growing: the file may be longer than its entry says (D1 allows it); the next who
+ *       grows it finds zeroes there.
+ *   while syncing: SYNC_GOING stays, and the next checkpoint takes it as wanted.
+ *   while adding an entry or removing one: the number is stored last (added) or first
+ *       (removed), so there is a whole entry or none.
+ *   between the log record of a cut and the cut: the caller's pages beyond are empty either
+ *       way; recovery cuts, or the next vacuum does.
  */
 #include "storage/page/datafile.h"
 
@@ -369,11 +377,7 @@ datafile_create(fileno_t file, xid_t xid)
     (void)wal_insert(WAL_FILE_CREATE, xid);
     crit_end();
     TRY_RETURN(make_file(file));
-    lwlock_acquire(&shared->table.lock, LW_EXCLUSIVE);
-    entry = add_entry(file, 0, 0);
-    lwlock_release(&shared->table.lock);
-    (void)entry; /* NULL: no room, it is served without */
-    return OK;
+    return find_entry(file, &entry);
 }
 
 err_t

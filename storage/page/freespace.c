@@ -1,24 +1,25 @@
 /*
  * freespace.c - which page of a heap has room.
  *
- * Each page of the map holds a binary tree of bytes in an array, as in PostgreSQL's free space map:
- * a leaf says how much room one page has (or the best that one map page below has), an inner node
- * the greater of its two children.
+ * Each page of the map holds a binary tree of bytes in an array, as in PostgreSQL's free space
+ * map: a leaf says how much room one page has (or the best that one map page below has), an
+ * inner node the greater of its two children.
  *
  *      header (24) | inner nodes: size/2 - 1 | leaves: the rest, 4073 of them at 8 KiB
  *
- * `extra` of the header: 1 + the last leaf ever set.  Three levels of map pages; with L leaves a
- * page:
+ * `extra` of the header: 1 + the last leaf ever set.  There are three levels of map pages; with
+ * L leaves a page:
  *
- *      file:  root | group 0: upper, L bottoms | group 1: upper, L bottoms | …
+ *      file:  root | group 0: upper, L bottoms | group 1: upper, L bottoms | ...
  *
  * INVARIANTS
- *   S1  Everything here is a hint.  A page that is damaged is taken as zeroed, a node that promises
- *       what is not there is corrected by whoever was misled, and looking gives up after TRIES.
+ *   S1  Everything here is a hint.  A page that is damaged is taken as zeroed, a node that
+ *       promises what is not there is corrected by whoever was misled, and looking gives up
+ *       after TRIES.
  *   S2  At most one map page is locked at a time.
  *
- * IF A PROCESS DIES in the middle of a change, inner nodes are wrong; S1.  The map is not logged:
- * after a crash it may be older than its heap, or have pages of zeroes.
+ * IF A PROCESS DIES in the middle of a change, inner nodes are wrong: S1.  The map is not
+ * logged: after a crash it may be older than its heap, or have pages of zeroes.
  */
 #include "storage/page/freespace.h"
 

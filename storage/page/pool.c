@@ -1,17 +1,18 @@
 /*
  * pool.c - the buffer pool: finding, reading and replacing pages; looking without a pin.
  *
- * pool_buffer.c keeps the descriptors, the table and the pins; pool_write.c brings dirty pages to
- * their files.  This file holds what is made of them.
+ * pool_buffer.c keeps the descriptors, the table and the pins; pool_write.c brings dirty pages
+ * to their files.  This file holds what is made of them.
  *
- * There is no list of free buffers: at first a counter hands out those never used; a buffer that
- * lost its page later has usage 0, and the clock takes it when it comes by.
+ * There is no list of free buffers: at first a counter hands out those never used; a buffer
+ * that lost its page later has usage 0, and the clock takes it when it comes by.
  *
  * INVARIANTS
  *   L1  A page whose checksum is wrong never becomes VALID (but for POOL_HINTS, zeroed).
- *   L2  A process waits for no page lock while it makes room, and never sleeps for a pin: so the
- * pool takes part in no deadlock.  If no buffer can be had, that is an error. L3  A change: content
- * lock exclusive, critical section, DIRTY set, version odd, bytes, log record, LSN, version even.
+ *   L2  A process waits for no page lock while it makes room, and gives up looking for a buffer
+ *       after a while: so the pool takes part in no deadlock.
+ *   L3  A change: content lock exclusive, critical section, DIRTY set, version odd, bytes, log
+ *       record, LSN, version even.
  *
  * IF A PROCESS DIES: see pool_buffer.c.  Its rings and its cache of places are private and hold
  * nothing.
@@ -39,9 +40,8 @@
 #define RING_BYTES_WRITE ((size_t)1 << 20)
 #define RING_MAX         256u /* buffers of a ring: 1 MiB of the smallest pages */
 #define RING_SHARE       8u   /* a ring has at most this part of the pool */
-#define ROUNDS_MAX       50 /* tries for a buffer before "every buffer is pinned", a millisecond apart \
-                             */
-#define FORGET_NS_MAX 30000000000
+#define ROUNDS_MAX       50   /* looks for a buffer, 1 ms apart, before all are said to be pinned */
+#define FORGET_NS_MAX    30000000000
 
 /* ---- where a page was last seen by this process ---- */
 
@@ -345,7 +345,9 @@ fill_buffer(buffer_t number, struct page_id id, enum fill fill)
         return OK;
     }
     pool_buffer_io_end(number, 0, 0);
-    (void)pool_buffer_leave(number, true); /* or the last who waits for it does so */
+    /* Unless somebody else wants it too, and perhaps succeeds. */
+    if ((atomic_load(&buffer->state) & BUFFER_VALID) == 0)
+        (void)pool_buffer_leave(number, false);
     pool_buffer_unpin(number);
     return err;
 }
@@ -407,11 +409,10 @@ pool_pin(struct page_id id, enum pool_use use, buffer_t *buffer)
 err_t
 pool_pin_new(struct page_id id, buffer_t *buffer)
 {
-    block_t count;
-
-    TRY_RETURN(datafile_blocks(id.file, &count));
-    if (count <= id.block)
-        TRY_RETURN(datafile_extend(id.file, id.block + 1));
+    if (id.block == BLOCK_NONE)
+        return err_set(ERR_CORRUPT,
+            "could not use block %u of data file %08x: there is no such block", id.block, id.file);
+    TRY_RETURN(datafile_extend(id.file, id.block + 1));
     return pin_page(id, POOL_NORMAL, FILL_NEW, buffer);
 }
 
@@ -429,12 +430,15 @@ pool_extend(fileno_t file, enum pool_use use, buffer_t *buffer, block_t *block)
             datafile_take_back(file, id.block);
             return err;
         }
-        pool_lock(*buffer, LW_EXCLUSIVE);
-        header = pool_page(*buffer);
-        *block = id.block;
-        if (header->kind == PAGE_ZERO)
-            return OK;
-        pool_unlock(*buffer); /* redo or a finder of zeroed pages has it: the next */
+        /* Redo, or whoever came across the zeroed page, may use it: then the next one.  Trying
+           only, for the caller may hold page locks that such a one waits for. */
+        if (pool_try_lock(*buffer, LW_EXCLUSIVE)) {
+            header = pool_page(*buffer);
+            *block = id.block;
+            if (header->kind == PAGE_ZERO)
+                return OK;
+            pool_unlock(*buffer);
+        }
         pool_unpin(*buffer);
     }
 }

@@ -8,30 +8,36 @@
  *
  * Life of a buffer, by (tag, VALID, io):
  *
- *      none, -, -  --enter-->  page, -, -  --io_begin-->  page, -, io  --io_end(VALID)-->  page,
- * VALID, - ^                       |                                                            |
- *          +---------leave---------+------------------------leave-------------------------------+
+ *   none, -, -  --enter-->  page, -, -  --io_begin-->  page, -, io  --io_end-->  page, VALID, -
+ *       ^                       |                                                     |
+ *       +---------leave---------+-----------------------leave-------------------------+
  *
  * INVARIANTS
  *   B1  A buffer that has a page is in its page's chain, exactly once; one that has none is in no
- * chain. B2  The page of a buffer changes only under the exclusive lock of the page's partition, by
- * who holds its one pin.  So a pin taken under the partition's lock, or one taken by compare and
- * swap from a state that is VALID and whose tag is looked at afterwards, holds the page fast. B3
- * `version` is even exactly while the buffer is VALID and nobody is changing its bytes.  The tag
- *       changes only while it is odd: a peek that saw the tag and the same even version before and
- *       after has seen that page.
+ *       chain.
+ *   B2  The page of a buffer changes only under the exclusive lock of the page's partition, by
+ *       who holds its one pin.  So a pin taken under the partition's lock, or one taken by
+ *       compare and swap from a state that is VALID and whose tag is looked at afterwards, holds
+ *       the page fast.
+ *   B3  `version` is even exactly while the buffer is VALID and nobody is changing its bytes.
+ *       The tag changes only while it is odd: a peek that saw the tag, and the same even version
+ *       before and after, has seen that page.
  *   B4  A process counts in `pins` once, however often it has pinned the buffer; the rest is
- * private. B5  Pins are added and dropped by compare and swap only, and not while FROZEN is set.
+ *       private.
+ *   B5  Pins are added and dropped by compare and swap only, and not while FROZEN is set.
+ *   B6  `io` is taken by a pinned process, by one compare and swap that also says whose it is.
  *
  * IF A PROCESS DIES
- *   holding a pin            its ledger says HELD: one pin is dropped.
- *   taking or dropping one   its ledger says INTENT, perhaps it counts: the buffer is frozen and
- * the pins of all others are counted in their ledgers.  A process that meets a frozen buffer leaves
- * INTENT until it is thawed, so the count is exact. reading a page           `io` names it: it is
- * taken off, the sleepers are woken; the buffer is not VALID, and whoever wants the page reads it
- * anew. writing a page           the same; DIRTY was not cleared yet. in enter or leave        it
- * was in a critical section: everything is rebuilt from the log. between leave and enter  the
- * buffer has no page and one pin, which is dropped; the clock finds it.
+ *   with a pin in its ledger, certain or not: the buffer is frozen, and the pins of all others
+ *       are counted in their ledgers.  A process that meets a frozen buffer leaves INTENT until
+ *       it is thawed, so the count is exact.
+ *   reading a page: `io` names it; it is taken off and the sleepers are woken.  The buffer is
+ *       not VALID, and whoever wants the page reads it anew.
+ *   writing a page: the same; DIRTY was not cleared yet.
+ *   in enter or leave: it was in a critical section; everything is rebuilt from the log.
+ *   between leave and enter: the buffer has no page and one pin, which is dropped; the clock
+ *       finds it.
+ *   counting pins for another: the undertaker died, and everything is rebuilt from the log.
  */
 #include "storage/page/pool_buffer.h"
 
@@ -60,8 +66,8 @@ struct pool_buffer_shared *pool_buffer_shared;
 
 static _Thread_local struct held held[LEDGER_MAX]; /* B4; in the order of taking */
 static _Thread_local unsigned held_count;
-static _Thread_local unsigned io_entry[2]; /* ledger entries of I/O begun, see io_begin */
-static _Thread_local buffer_t io_buffer[2];
+static _Thread_local buffer_t io_buffer; /* being read or written by this process; 0: none */
+static _Thread_local unsigned io_entry;  /* of the ledger, for it */
 
 /* ---- region ---- */
 
@@ -123,7 +129,7 @@ pool_buffer_region_init(void *zeroed, const struct config *config)
         condition_init(&shared->buffers[i].idle);
     }
     held_count = 0;
-    io_buffer[0] = io_buffer[1] = 0;
+    io_buffer = 0;
     ledger_set_undo(LEDGER_PIN, (struct ledger_undo){ release_pin });
     ledger_set_undo(LEDGER_IO, (struct ledger_undo){ release_io });
 }
@@ -396,11 +402,10 @@ bool
 pool_buffer_io_begin(buffer_t number)
 {
     struct buffer *buffer = pool_buffer_at(number);
-    unsigned which = io_buffer[0] == 0 ? 0 : 1;
     uint32_t nobody = 0;
     unsigned entry;
 
-    invariant(pool_buffer_pinned(number) && io_buffer[which] == 0);
+    invariant(pool_buffer_pinned(number) && io_buffer == 0);
     if (atomic_load_explicit(&buffer->io, memory_order_relaxed) != 0)
         return false;
     entry = ledger_intend(LEDGER_IO, number);
@@ -409,8 +414,8 @@ pool_buffer_io_begin(buffer_t number)
         return false;
     }
     ledger_confirm(entry);
-    io_buffer[which] = number;
-    io_entry[which] = entry;
+    io_buffer = number;
+    io_entry = entry;
     return true;
 }
 
@@ -418,14 +423,13 @@ void
 pool_buffer_io_end(buffer_t number, uint32_t set, uint32_t clear)
 {
     struct buffer *buffer = pool_buffer_at(number);
-    unsigned which = io_buffer[0] == number ? 0 : 1;
 
-    invariant(io_buffer[which] == number);
+    invariant(io_buffer == number);
     (void)pool_buffer_set(buffer, set, clear);
-    io_buffer[which] = 0;
-    ledger_doubt(io_entry[which]);
+    io_buffer = 0;
+    ledger_doubt(io_entry);
     atomic_store(&buffer->io, 0);
-    ledger_clear(io_entry[which]);
+    ledger_clear(io_entry);
     condition_wake(&buffer->idle);
 }
 
@@ -521,10 +525,8 @@ release_io(unsigned slot, uint64_t id, enum ledger_state state)
     buffer = pool_buffer_at((buffer_t)id);
     if (atomic_compare_exchange_strong(&buffer->io, &owner, 0))
         condition_wake(&buffer->idle);
-    if (proc_self != NULL && proc_self->index == slot)
-        for (unsigned i = 0; i < 2; i++)
-            if (io_buffer[i] == id)
-                io_buffer[i] = 0;
+    if (proc_self != NULL && proc_self->index == slot && io_buffer == id)
+        io_buffer = 0;
     return OK;
 }
 

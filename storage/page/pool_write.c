@@ -7,10 +7,15 @@
  *   W3  DIRTY is cleared after the write, and only if nothing changed since the copy was taken
  *       (CHANGED): a buffer that is not dirty is the file's content, in the kernel at least.
  *   W4  DIRTY is set before the change is logged (pool_change_begin).  So whatever the log holds
- *       before a checkpoint's redo point is in a buffer that was dirty when the checkpoint looked,
- * or was being written and still is dirty. W5  CHECKPOINT is cleared only by a write whose copy was
- * taken after it was set. W6  The content lock is held for a copy, not for a write; it is never
- * waited for by who makes room for another page, for that process may hold page locks itself.
+ *       before a checkpoint's redo point is in a buffer that was dirty when the checkpoint
+ *       looked, or was being written and still is dirty.
+ *   W5  CHECKPOINT is cleared only after a write whose copy was taken after it was set, or when
+ *       the buffer is no longer dirty.
+ *   W6  The content lock is held for a copy, not for a write; it is never waited for by who
+ *       makes room for another page, for that process may hold page locks itself.
+ *
+ * IF A PROCESS DIES while writing, the page in the file may be torn; it is dirty still, and its
+ * image is in the log (or it holds hints only).
  */
 #include "storage/page/pool_write.h"
 

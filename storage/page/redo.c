@@ -1,19 +1,18 @@
 /*
  * redo.c - how redo functions reach pages.
  *
- *      the record says          the page in the pool or file      what happens
- *      -----------------------  --------------------------------  --------------------------------
- *      anything                 file missing                      REDO_NO_FILE
- *      anything                 LSN ≥ the record's end            REDO_HAVE
- *      image                    not looked at in the file          restored, REDO_HAVE
- *      WAL_PAGE_INIT            not looked at in the file          zeroed if not in the pool,
- * REDO_CHANGE neither                  older                             REDO_CHANGE neither beyond
- * the end, or zeroes         REDO_NO_FILE: it was cut off later, or the file was, and made longer
- * again
+ *      the record says    the page in the pool or file    what happens
+ *      -----------------  ------------------------------  -----------------------------------
+ *      anything           its file is missing             REDO_NO_FILE
+ *      anything           LSN >= the record's end         REDO_HAVE
+ *      image              not looked at in the file       restored, REDO_HAVE
+ *      WAL_PAGE_INIT      not looked at in the file       zeroed if not in the pool, REDO_CHANGE
+ *      neither            older                           REDO_CHANGE
+ *      neither            beyond the end, or zeroes       REDO_NO_FILE: it was cut off later
  *
- * A page that has an image or is made anew is not read: its old form may be torn.  An older form
- * that is made anew over a newer one in the file is brought forward again by the records that
- * follow.
+ * A page that has an image or is made anew is not read: its old form may be torn.  An older
+ * form that is made anew over a newer one in the file is brought forward again by the records
+ * that follow.
  */
 #include "storage/page/redo.h"
 
