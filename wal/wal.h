@@ -37,6 +37,10 @@ err_t wal_open(const struct config *config, const char *data_dir,
 /* Begin the log of a new data directory (after control_create; makes <data>/wal). */
 err_t wal_create(const char *data_dir) MUST_CHECK;
 
+/* For wal.check: how recovery gets a copy of a page as it is after replay (wal_page_size bytes);
+   *found = false: there is no such page any more.  Set before wal_open by whoever has the pool. */
+void wal_set_page_peek(err_t (*peek)(struct page_id id, void *page, bool *found));
+
 /* After a last checkpoint: mark the control file stopped. */
 err_t wal_close(void) MUST_CHECK;
 

@@ -29,6 +29,13 @@ err_t wal_reader_next(
 /* Where it stands: end of the last record read. */
 lsn_t wal_reader_position(const struct wal_reader *reader);
 
+/* Take only segments of this system; else of any, but all of the same. */
+void wal_reader_expect(struct wal_reader *reader, uint64_t system_id);
+lsn_t wal_reader_previous(const struct wal_reader *reader); /* start of the last record read; 0: none */
+uint32_t wal_reader_epoch(const struct wal_reader *reader); /* of the last record read */
+/* Up to where the log was certainly on disk when it was last written; 0: not known. */
+lsn_t wal_reader_flushed(const struct wal_reader *reader);
+
 /* For fuzzing and tests: parse one record from bytes. */
 err_t wal_reader_parse(struct bytes bytes, lsn_t start, uint32_t epoch, uint32_t page_size,
     struct wal_record *record) MUST_CHECK;

@@ -1,0 +1,92 @@
+/*
+ * test_wal.c - opening, recovery, epochs.
+ */
+#include "walfixture.h"
+
+static void
+what_was_flushed_is_replayed_in_order(void **state)
+{
+    lsn_t end = 0;
+
+    (void)state;
+    for (uint64_t i = 1; i <= 1000; i++)
+        end = fixture_insert(i, i % 300);
+    wal_flush(end);
+    assert_true(wal_flush_done() >= end);
+    fixture_crash();
+    fixture_open();
+    assert_false(fixture_found.clean);
+    assert_int_equal(fixture_replayed_count, 1000);
+    for (uint64_t i = 0; i < 1000; i++)
+        assert_int_equal(fixture_replayed[i], i + 1);
+    assert_int_equal(fixture_found.end, end);
+}
+
+static void
+what_was_not_flushed_is_gone_and_its_place_is_used_again(void **state)
+{
+    lsn_t end = fixture_insert(1, 100);
+    lsn_t lost;
+
+    (void)state;
+    wal_flush(end);
+    lost = fixture_insert(2, 100);
+    assert_true(lost > end);
+    fixture_crash();
+    fixture_open();
+    assert_int_equal(fixture_replayed_count, 1);
+    assert_int_equal(fixture_found.end, end);
+    wal_flush(fixture_insert(3, 100));
+    fixture_crash();
+    fixture_open();
+    assert_int_equal(fixture_replayed_count, 2);
+    assert_int_equal(fixture_replayed[1], 3);
+}
+
+static void
+a_stop_in_order_is_clean(void **state)
+{
+    (void)state;
+    (void)fixture_insert(1, 100);
+    assert_int_equal(checkpoint_run(CHECKPOINT_FAST | CHECKPOINT_FINAL), OK);
+    assert_int_equal(wal_insert_reserve(10), ERR_SHUTDOWN);
+    assert_int_equal(wal_close(), OK);
+    fixture_crash();
+    fixture_open();
+    assert_true(fixture_found.clean);
+    assert_int_equal(fixture_replayed_count, 0);
+}
+
+static void
+records_go_over_from_segment_to_segment(void **state)
+{
+    lsn_t end = 0;
+    uint64_t count = 0;
+
+    (void)state;
+    while (wal_format_segment_of(wal_insert_position()) < 4) {
+        count++;
+        end = fixture_insert(count, 100000 + count * 8);
+    }
+    wal_flush(end);
+    fixture_crash();
+    fixture_open();
+    assert_int_equal(fixture_replayed_count, count);
+    assert_int_equal(fixture_found.end, end);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            what_was_flushed_is_replayed_in_order, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_was_not_flushed_is_gone_and_its_place_is_used_again,
+            fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_stop_in_order_is_clean, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(
+            records_go_over_from_segment_to_segment, fixture_setup, fixture_teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
