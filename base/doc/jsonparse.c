@@ -872,6 +872,7 @@ jsonparse_value(struct buf *out, struct bytes text, const struct jsonparse_optio
     err_t err;
 
     *result = (struct jsonparse_result){ .reason = NULL };
+    TRY_RETURN(buf_reserve(out, 1)); /* so that even null's payload has an address */
     err = parse_all(&parser, &type);
     free(parser.member);
     if (err != OK) {

@@ -186,7 +186,7 @@ a_successor_is_above_all_that_begin_so(void **state)
 static void
 a_failed_component_leaves_the_key_as_it_was(void **state)
 {
-    static const uint8_t damaged[] = { 12, 0, 0, 0, 0x10, 'a', 0, 1, 2, 3, 9, 0 };
+    static const uint8_t damaged[] = { 11, 0, 0, 0, 0x10, 'a', 0, 1, 2, 3, 0 };
     struct bsonvalue value = bsonvalue_of_document((struct bytes){ damaged, sizeof damaged });
     struct buf key = buf_init(256);
 
