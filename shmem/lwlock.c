@@ -47,7 +47,6 @@
 #include "shmem/lwlock.h"
 
 #include <limits.h>
-#include <sched.h>
 #include <stddef.h>
 #include <time.h>
 

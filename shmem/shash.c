@@ -18,7 +18,6 @@
  */
 #include "shmem/shash.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
