@@ -267,7 +267,6 @@ spill_leaf(uint64_t number)
         atomic_store_explicit(&leaf->value[i], value, memory_order_relaxed);
     }
     pool_change_end(buffer, 0);
-    pool_dirty_unlogged(buffer);
     if (id.block >= atomic_load(&shared->spill_blocks))
         atomic_store(&shared->spill_blocks, (uint64_t)id.block + 1);
     atomic_store(&shared->spill_end, number + 1);
@@ -568,7 +567,6 @@ commit_in_spill(struct place *place, buffer_t *buffer, csn_t *csn)
     *csn = txntable_give_csn(); /* who may see it waits for the page */
     atomic_store_explicit(&leaf->value[xid % leaf_xids()], *csn, memory_order_relaxed);
     pool_change_end(*buffer, 0);
-    pool_dirty_unlogged(*buffer);
     crit_end();
     pool_unlock(*buffer);
     pool_unpin(*buffer);
