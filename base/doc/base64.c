@@ -10,7 +10,8 @@ base64_encode(struct buf *out, struct bytes data)
 {
     uint8_t *at;
 
-    TRY_RETURN(buf_reserve(out, (data.size + 2) / 3 * 4));
+    TRY_RETURN(
+        buf_reserve(out, (data.size + 2) / 3 * 4 + 1)); /* never nothing: data has an address */
     at = out->data + out->size;
     for (size_t i = 0; i < data.size; i += 3) {
         size_t left = data.size - i;
@@ -54,7 +55,7 @@ base64_decode(struct buf *out, struct bytes text, bool *valid)
     while (padding < 2 && padding < text.size && text.data[text.size - 1 - padding] == '=')
         padding++;
     letters_size = text.size - padding;
-    TRY_RETURN(buf_reserve(out, text.size / 4 * 3));
+    TRY_RETURN(buf_reserve(out, text.size / 4 * 3 + 1));
     at = out->data + out->size;
     for (size_t i = 0; i < letters_size; i++) {
         int value = value_of(text.data[i]);

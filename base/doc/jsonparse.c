@@ -17,16 +17,15 @@
  */
 #include "base/doc/jsonparse.h"
 
-#include <locale.h>
 #include <stdlib.h>
 
 #include "base/doc/bsonbuild.h"
 #include "base/doc/bsonwalk.h"
 #include "base/doc/jsonextended.h"
+#include "base/doc/jsonnumber.h"
 #include "base/panic.h"
 
-#define FEW_MEMBERS     16
-#define NUMBER_TEXT_MAX 128
+#define FEW_MEMBERS 16
 
 const struct jsonparse_options jsonparse_text = { JSONPARSE_INT64, JSONPARSE_FAITHFUL, 0, 0, false,
     true };
@@ -295,165 +294,18 @@ parse_string_value(struct parser *parser)
 
 /* Numbers */
 
-struct number {
-    const uint8_t *text;
-    const uint8_t *text_end;
-    uint64_t mantissa; /* of the first 19 digits that are not leading zeros */
-    unsigned digits;   /* in it */
-    int dropped;       /* digits before the point that are not in it */
-    int fraction;      /* digits behind the point that are in it */
-    int exponent;
-    bool negative;
-    bool cut;   /* digits that are not zero were dropped */
-    bool whole; /* neither fraction nor exponent */
-};
-
-static bool
-is_digit(const struct parser *parser)
-{
-    return parser->at < parser->end && *parser->at >= '0' && *parser->at <= '9';
-}
-
-static void
-take_digit(struct number *number, unsigned digit, bool fraction)
-{
-    if (number->digits < 19) {
-        number->mantissa = number->mantissa * 10 + digit;
-        number->digits += number->digits > 0 || digit > 0;
-        number->fraction += fraction;
-    } else {
-        number->cut |= digit > 0;
-        number->dropped += !fraction;
-    }
-}
-
-static err_t
-scan_whole(struct parser *parser, struct number *number)
-{
-    if (number->negative) {
-        parser->at++;
-        if (parser->at == parser->end)
-            return refuse_end(parser, "EOF while parsing a value");
-        if (!is_digit(parser))
-            return refuse(parser, parser->at, "invalid number");
-    }
-    if (*parser->at == '0') {
-        parser->at++;
-        return is_digit(parser) ? refuse(parser, parser->at, "invalid number") : OK;
-    }
-    for (; is_digit(parser); parser->at++)
-        take_digit(number, *parser->at - '0', false);
-    return OK;
-}
-
-static err_t
-scan_exponent(struct parser *parser, struct number *number)
-{
-    int exponent = 0;
-    bool negative = false;
-
-    parser->at++;
-    if (parser->at < parser->end && (*parser->at == '+' || *parser->at == '-'))
-        negative = *parser->at++ == '-';
-    if (parser->at == parser->end)
-        return refuse_end(parser, "EOF while parsing a value");
-    if (!is_digit(parser))
-        return refuse(parser, parser->at, "invalid number");
-    for (; is_digit(parser); parser->at++)
-        if (exponent < 100000000)
-            exponent = exponent * 10 + (*parser->at - '0');
-    number->exponent = negative ? -exponent : exponent;
-    return OK;
-}
-
-static err_t
-scan_number(struct parser *parser, struct number *number)
-{
-    *number = (struct number){ .text = parser->at, .negative = *parser->at == '-', .whole = true };
-    TRY_RETURN(scan_whole(parser, number));
-    if (parser->at < parser->end && *parser->at == '.') {
-        number->whole = false;
-        parser->at++;
-        if (parser->at == parser->end)
-            return refuse_end(parser, "EOF while parsing a value");
-        if (!is_digit(parser))
-            return refuse(parser, parser->at, "invalid number");
-        for (; is_digit(parser); parser->at++)
-            take_digit(number, *parser->at - '0', true);
-    }
-    if (parser->at < parser->end && (*parser->at | 0x20) == 'e') {
-        number->whole = false;
-        TRY_RETURN(scan_exponent(parser, number));
-    }
-    number->text_end = parser->at;
-    return OK;
-}
-
-/* By the C library, in the C locale, for what is not exact in one step. */
-static err_t
-slow_double(const struct number *number, double *value)
-{
-    static _Thread_local locale_t plain;
-    size_t size = (size_t)(number->text_end - number->text);
-    char few[NUMBER_TEXT_MAX], *text = few;
-
-    if (plain == (locale_t)0)
-        plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    if (size >= sizeof few)
-        text = malloc(size + 1);
-    if (text == NULL || plain == (locale_t)0) {
-        free(text == few ? NULL : text);
-        return err_set(ERR_MEMORY, "could not allocate %zu bytes for a number", size);
-    }
-    memcpy(text, number->text, size);
-    text[size] = '\0';
-    *value = strtod_l(text, NULL, plain);
-    if (text != few)
-        free(text);
-    return OK;
-}
-
-/* A mantissa below 2^53 and a power up to 10^22 are exact, so one division or multiplication
-   rounds correctly (W. D. Clinger's fast path). */
-static err_t
-double_of(const struct number *number, double *value)
-{
-    static const double power[] = { 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
-        1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
-    int exponent = number->exponent + number->dropped - number->fraction;
-
-    if (number->cut || number->mantissa > 1ull << 53 || exponent < -22 || exponent > 22)
-        return slow_double(number, value);
-    *value = exponent < 0 ? (double)number->mantissa / power[-exponent]
-                          : (double)number->mantissa * power[exponent];
-    if (number->negative)
-        *value = -*value;
-    return OK;
-}
-
-/* The int64, if the number is one; -0 is not. */
-static bool
-whole_of(const struct number *number, int64_t *value)
-{
-    uint64_t most = (uint64_t)INT64_MAX + number->negative;
-
-    if (!number->whole || number->dropped > 0 || number->mantissa > most ||
-        (number->negative && number->mantissa == 0))
-        return false;
-    *value = (int64_t)(number->negative ? 0 - number->mantissa : number->mantissa);
-    return true;
-}
-
 static err_t
 parse_number(struct parser *parser, uint8_t *type)
 {
-    struct number number;
+    struct jsonnumber number;
+    const char *reason = jsonnumber_scan(&number, &parser->at, parser->end);
     int64_t whole;
     int32_t small;
     double value;
 
-    TRY_RETURN(scan_number(parser, &number));
-    if (whole_of(&number, &whole)) {
+    if (reason != NULL)
+        return refuse(parser, parser->at, reason);
+    if (jsonnumber_int64(&number, &whole)) {
         small = (int32_t)whole;
         if (parser->options->numbers == JSONPARSE_INT32 && small == whole) {
             *type = BSONTYPE_INT32;
@@ -462,7 +314,7 @@ parse_number(struct parser *parser, uint8_t *type)
         *type = BSONTYPE_INT64;
         return put(parser, &whole, sizeof whole);
     }
-    TRY_RETURN(double_of(&number, &value));
+    TRY_RETURN(jsonnumber_double(&number, &value));
     if (value - value != 0)
         return refuse(parser, parser->at - 1, "number out of range");
     *type = BSONTYPE_DOUBLE;
@@ -828,7 +680,7 @@ parse_value(struct parser *parser, uint8_t *type)
         return parser->options->references ? parse_reference(parser)
                                            : refuse(parser, parser->at, "expected value");
     default:
-        if (*parser->at == '-' || is_digit(parser))
+        if (*parser->at == '-' || (*parser->at >= '0' && *parser->at <= '9'))
             return parse_number(parser, type);
         return refuse(parser, parser->at, "expected value");
     }
@@ -900,91 +752,8 @@ jsonparse_document(struct buf *out, struct bytes text, const struct jsonparse_op
     return OK;
 }
 
-/* Places.  The text is valid, so this only has to count quotes and brackets. */
-
-static size_t
-skip_string(struct bytes text, size_t at)
-{
-    for (at++; at < text.size && text.data[at] != '"'; at++)
-        at += text.data[at] == '\\';
-    return at + 1 < text.size ? at + 1 : text.size;
-}
-
-static size_t
-skip_blank(struct bytes text, size_t at)
-{
-    while (at < text.size && memchr(" \t\r\n", text.data[at], 4) != NULL)
-        at++;
-    return at;
-}
-
-static size_t
-skip_value(struct bytes text, size_t at)
-{
-    size_t depth = 0;
-
-    while (at < text.size) {
-        uint8_t byte = text.data[at];
-
-        if (byte == '"') {
-            at = skip_string(text, at);
-        } else if (byte == '{' || byte == '[') {
-            depth++;
-            at++;
-        } else if (byte == '}' || byte == ']') {
-            depth -= depth > 0;
-            at++;
-        } else if (depth > 0) {
-            at++;
-            continue;
-        } else
-            while (at < text.size && memchr(",]} \t\r\n", text.data[at], 7) == NULL)
-                at++;
-        if (depth == 0)
-            break;
-    }
-    return at;
-}
-
-/* The members of that name in the object at `at`. */
-static struct jsonparse_place
-locate_one(struct bytes text, size_t at, const char *name)
-{
-    struct jsonparse_place place = { 0 };
-    size_t name_size = strlen(name);
-
-    if (at >= text.size || text.data[at] != '{')
-        return place;
-    at = skip_blank(text, at + 1);
-    while (at < text.size && text.data[at] == '"') {
-        size_t key = at + 1, key_end = skip_string(text, at), start, end;
-        bool same = key_end - key == name_size + 1 && memcmp(text.data + key, name, name_size) == 0;
-
-        start = skip_blank(text, skip_blank(text, key_end) + 1);
-        end = skip_value(text, start);
-        if (same) {
-            place.count++;
-            place.start = start;
-            place.end = end;
-            if (place.count == 2)
-                place.second_key_end = key_end;
-        }
-        at = skip_blank(text, end);
-        if (at < text.size && text.data[at] == ',')
-            at = skip_blank(text, at + 1);
-    }
-    return place;
-}
-
 struct jsonparse_place
 jsonparse_locate(struct bytes text, const char *const *path, unsigned parts)
 {
-    struct jsonparse_place place = { .start = skip_blank(text, 0) };
-
-    for (unsigned i = 0; i < parts; i++) {
-        place = locate_one(text, place.start, path[i]);
-        if (place.count == 0)
-            break;
-    }
-    return place;
+    return jsonplace_find(text, path, parts);
 }

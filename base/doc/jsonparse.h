@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/doc/bsonvalue.h"
+#include "base/doc/jsonplace.h"
 
 enum jsonparse_numbers {
     JSONPARSE_INT64, /* whole numbers are int64, else double (text protocol) */
@@ -58,16 +59,8 @@ err_t jsonparse_value(struct buf *out, struct bytes text, const struct jsonparse
 err_t jsonparse_document(struct buf *out, struct bytes text,
     const struct jsonparse_options *options, struct bytes *document) MUST_CHECK;
 
-/* For messages about what a text held: where in it the member path[0].path[1]… (at most 8) has
-   its value.  The text must be valid JSON.  count: how often the last name stands there (0: not
-   there); start and end: byte offsets of the last one's value; with count ≥ 2 second_key_end is
-   the offset behind the second one's name.  Slow; for errors only. */
-struct jsonparse_place {
-    size_t count;
-    size_t start;
-    size_t end;
-    size_t second_key_end;
-};
+/* jsonplace_find, for those who read: where in a valid text the member path[0].path[1]… has its
+   value (see jsonplace.h).  Slow; for errors only. */
 struct jsonparse_place jsonparse_locate(struct bytes text, const char *const *path, unsigned parts);
 
 #endif
