@@ -402,6 +402,9 @@ read_regex(const struct bsonvalue *value, struct buf *payload, uint8_t *type)
     }
     if (text[1].size > 16)
         return OK;
+    for (size_t i = 0; i < text[1].size; i++)
+        if (text[1].data[i] >= 0x80) /* sorting bytes would tear a character apart */
+            return OK;
     TRY_RETURN(buf_append(payload, text[0].data, text[0].size + 1)); /* with the string's NUL */
     TRY_RETURN(buf_append(payload, text[1].data, text[1].size + 1));
     sort_letters(payload->data + payload->size - text[1].size - 1, text[1].size);
@@ -560,6 +563,7 @@ jsonextended_convert(struct bytes document, bool faithful, struct buf *payload, 
     bool same;
 
     *type = BSONTYPE_EOO;
+    TRY_RETURN(buf_reserve(payload, 1)); /* so that even an empty payload has an address */
     TRY_RETURN(read_any(document, payload, type));
     if (*type == BSONTYPE_EOO || !faithful)
         return OK;

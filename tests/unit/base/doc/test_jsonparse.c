@@ -157,6 +157,7 @@ what_a_client_writes_is_what_it_reads(void **state)
         "{\"$maxKey\":2}", "{\"$numberDouble\":\"NaN\"}", "{\"$numberDouble\":\"1.0\"}",
         "{\"$timestamp\":{\"i\":2,\"t\":1}}", "{\"$ref\":{\"collection\":\"c\",\"uuid\":\"u\"}}",
         "{\"$regularExpression\":{\"options\":\"im\",\"pattern\":\"a\"}}",
+        "{\"$regularExpression\":{\"options\":\"I\xc3\xa9x\",\"pattern\":\"a\"}}",
         "{\"$regularExpression\":{\"options\":\"mi\",\"pattern\":\"a\"}}" };
 
     (void)state;
