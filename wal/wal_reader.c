@@ -427,10 +427,17 @@ search_segment(struct wal_reader *reader, lsn_t *lsn, struct finding *finding)
     bool found;
 
     while (wal_format_segment_of(*lsn) == segment) {
+        uint64_t word = 0;
+
         TRY_RETURN(turn_to(reader, segment, &found)); /* fetch may have turned to the next */
         TRY_RETURN(load(reader, WAL_SEGMENT_SIZE));
         if (!found || wal_format_offset(*lsn) + 8 > reader->loaded)
             break;
+        memcpy(&word, reader->bytes + wal_format_offset(*lsn), sizeof word);
+        if (word == 0) {
+            *lsn += 8; /* no record begins with zeros */
+            continue;
+        }
         TRY_RETURN(try_at(reader, *lsn, finding, lsn));
     }
     if (wal_format_segment_of(*lsn) == segment)

@@ -108,7 +108,7 @@ fixture_make_dir(void)
     if (fixture_config == NULL)
         fixture_config = config_create();
     assert_non_null(fixture_config);
-    fixture_config->server_max_connections = 16;
+    fixture_config->server_max_connections = 64;
     assert_int_equal(control_create(fixture_dir, 8192), OK);
     assert_int_equal(wal_create(fixture_dir), OK);
 }
