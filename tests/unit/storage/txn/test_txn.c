@@ -303,6 +303,7 @@ recovery_keeps_what_committed_and_fails_the_rest(void **state)
     assert_int_equal(txn_commit(NULL, txn, true), OK);
     wal_flush(wal_insert_position());
     fixture_crash();
+    free(running); /* it went with the crash */
     assert_int_equal(fixture_fate(committed), XID_COMMITTED);
     assert_int_equal(fixture_fate(aborted), XID_ABORTED);
     assert_int_equal(fixture_fate(unknown), XID_ABORTED);
@@ -346,6 +347,7 @@ the_spill_of_an_earlier_life_is_not_believed(void **state)
     assert_int_equal(pool_flush_all(), OK);
     wal_flush(wal_insert_position());
     fixture_crash();
+    free(old); /* it went with the crash */
     txn = fixture_begin(false);
     assert_true(fixture_sees(txn_snapshot(txn), first));
     assert_true(fixture_sees(txn_snapshot(txn), last));
