@@ -108,3 +108,19 @@ redo_done(const struct wal_record *record, enum redo_need need, buffer_t buffer)
     pool_unlock(buffer);
     pool_unpin(buffer);
 }
+
+err_t
+redo_peek(struct page_id id, void *page, bool *found)
+{
+    block_t count;
+
+    *found = false;
+    if (!datafile_exists(id.file))
+        return OK;
+    TRY_RETURN(datafile_blocks(id.file, &count));
+    if (id.block >= count)
+        return OK;
+    TRY_RETURN(pool_copy(id, POOL_SCAN, page));
+    *found = ((const struct page_header *)page)->kind != PAGE_ZERO;
+    return OK;
+}

@@ -18,4 +18,8 @@ err_t redo_page(const struct wal_record *record, unsigned n, enum redo_need *nee
 /* Ends the change with the record's LSN if it was needed, unlocks, unpins.  0: nothing. */
 void redo_done(const struct wal_record *record, enum redo_need need, buffer_t buffer);
 
+/* For wal_set_page_peek: a copy of the page as replay left it; *found = false: the page, or its
+   file, is gone. */
+err_t redo_peek(struct page_id id, void *page, bool *found) MUST_CHECK;
+
 #endif
