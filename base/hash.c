@@ -33,7 +33,7 @@ hash_bytes(const void *data, size_t size, uint64_t seed)
     const uint8_t *at = data;
     uint64_t left = hash_u64(seed ^ 0xa0761d6478bd642fu);
     uint64_t right = hash_u64(seed ^ 0xe7037ed1a0b428dbu);
-    uint64_t state = left ^ size;
+    uint64_t state = hash_u64(left + size);
     size_t rest = size;
 
     for (; rest > 16; at += 16, rest -= 16)

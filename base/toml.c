@@ -46,10 +46,12 @@ struct parser {
     uint32_t sections;  /* how many there were */
 };
 
-#define fail(p, ...) fail_at((p), (p)->line, __VA_ARGS__)
+/* Macros, so that an analyser sees that what they yield is an error. */
+#define fail_at(p, line, ...) (note_failure((p), (line), __VA_ARGS__), ERR_CONFIG)
+#define fail(p, ...)          fail_at(p, (p)->line, __VA_ARGS__)
 
-__attribute__((format(printf, 3, 4))) static err_t
-fail_at(const struct parser *p, int line, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void
+note_failure(const struct parser *p, int line, const char *format, ...)
 {
     char why[256];
     va_list args;
@@ -57,7 +59,7 @@ fail_at(const struct parser *p, int line, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(why, sizeof why, format, args);
     va_end(args);
-    return err_set(ERR_CONFIG, "%s:%d: %s", p->name, line, why);
+    (void)err_set(ERR_CONFIG, "%s:%d: %s", p->name, line, why);
 }
 
 static int
@@ -451,13 +453,11 @@ join_digits(const char *token, char *out)
 static bool
 parse_integer(const char *text, int64_t *value)
 {
-    static const char digits[] = "0123456789abcdef";
     const char *body = text + (*text == '+' || *text == '-');
     int base = strncmp(text, "0x", 2) == 0   ? 16
                : strncmp(text, "0o", 2) == 0 ? 8
                : strncmp(text, "0b", 2) == 0 ? 2
                                              : 10;
-    size_t allowed = (size_t)base;
     char *end;
 
     if (base != 10)
@@ -467,9 +467,9 @@ parse_integer(const char *text, int64_t *value)
     if (*body == '\0')
         return false;
     for (const char *c = body; *c != '\0'; c++) {
-        char lower = *c >= 'A' && *c <= 'F' ? (char)(*c + 32) : *c;
+        int digit = hex_digit(*c);
 
-        if (memchr(digits, lower, allowed) == NULL)
+        if (digit < 0 || digit >= base)
             return false;
     }
     errno = 0;
@@ -647,7 +647,7 @@ dotted_state(const struct parser *p)
 static err_t
 parse_pair(struct parser *p, struct toml *table, int depth)
 {
-    struct bytes parts[TOML_DEPTH_MAX];
+    struct bytes parts[TOML_DEPTH_MAX] = { { NULL, 0 } };
     struct toml *old;
     size_t count;
 
@@ -722,7 +722,7 @@ open_element(struct parser *p, struct toml *parent, struct bytes name)
 static err_t
 parse_header(struct parser *p)
 {
-    struct bytes parts[TOML_DEPTH_MAX];
+    struct bytes parts[TOML_DEPTH_MAX] = { { NULL, 0 } };
     struct toml *table = p->root;
     bool element = take(p, "[[");
     size_t count;
