@@ -101,11 +101,13 @@ frames_are_cut_by_their_length_and_impossible_ones_close(void **state)
             OPMSG_MORE);
         assert_int_equal(wanted, i < 4 ? OPMSG_HEADER_SIZE : size);
     }
-    assert_int_equal(opmsg_frame(buf_bytes(&message), OPMSG_SIZE_MAX, &frame, &wanted), OPMSG_WHOLE);
+    assert_int_equal(
+        opmsg_frame(buf_bytes(&message), OPMSG_SIZE_MAX, &frame, &wanted), OPMSG_WHOLE);
     assert_int_equal(frame.size, size);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(opmsg_frame((struct bytes){ (const uint8_t *)&bad[i], 4 }, OPMSG_SIZE_MAX,
-                             &frame, &wanted), OPMSG_BROKEN);
+                             &frame, &wanted),
+            OPMSG_BROKEN);
 }
 
 static void

@@ -95,15 +95,16 @@ every_command_yields_its_arguments(void **state)
     expect("UPDATE c u 5", TEXTCMD_UPDATE, "c|u|5");
     expect("GET c u more", TEXTCMD_GET, "c|u");
     expect("\tget\v c \xc2\xa0 u\xe3\x80\x80", TEXTCMD_GET, "c|u");
-    expect("\xe2\x80\xa8GET\xe1\x9a\x80" "c\xe2\x81\x9fu\xc2\x85", TEXTCMD_GET, "c|u");
+    expect("\xe2\x80\xa8GET\xe1\x9a\x80"
+           "c\xe2\x81\x9fu\xc2\x85",
+        TEXTCMD_GET, "c|u");
     expect("DELETE c u", TEXTCMD_DELETE, "c|u");
     expect("SCAN c", TEXTCMD_SCAN, "c");
     expect("SCAN c a b x", TEXTCMD_SCAN, "c|a|b");
     expect("COUNT users x", TEXTCMD_COUNT, "users x");
     expect("QUERY c i \"a b\"", TEXTCMD_QUERY, "c|i|\"a b\"");
     expect("QUERYRANGE c i 1 2", TEXTCMD_QUERY_RANGE, "c|i|1|2");
-    expect("QUERYRANGE docs i \"a b\" \"c d\"", TEXTCMD_QUERY_RANGE,
-        "docs|i|\"a b\"|\"c d\"");
+    expect("QUERYRANGE docs i \"a b\" \"c d\"", TEXTCMD_QUERY_RANGE, "docs|i|\"a b\"|\"c d\"");
     expect("QUERYRANGE c i \"a b c", TEXTCMD_QUERY_RANGE, "c|i|\"a|b c");
     expect("COMPACT c", TEXTCMD_COMPACT, "c");
     expect("FLUSH all", TEXTCMD_FLUSH, "");
@@ -133,14 +134,14 @@ static void
 put_with_vc_takes_json_first_and_the_clock_last(void **state)
 {
     (void)state;
-    expect("PUT_WITH_VC c u {\"a\": 1} {\"n\": 2}", TEXTCMD_PUT_WITH_VC,
-        "c|u|{\"a\": 1}|{\"n\": 2}");
+    expect(
+        "PUT_WITH_VC c u {\"a\": 1} {\"n\": 2}", TEXTCMD_PUT_WITH_VC, "c|u|{\"a\": 1}|{\"n\": 2}");
     expect("PUT_WITH_VC c u \"a b\" {}", TEXTCMD_PUT_WITH_VC, "c|u|\"a b\"|{}");
     expect("PUT_WITH_VC c u {\"a\": \"}\\\" \"} {}", TEXTCMD_PUT_WITH_VC,
         "c|u|{\"a\": \"}\\\" \"}|{}");
     expect("PUT_WITH_VC c u {bad one  {}", TEXTCMD_PUT_WITH_VC, "c|u|{bad one|{}");
-    expect("PUT_WITH_VC c u $ref(\"a\", \"b\") {}", TEXTCMD_PUT_WITH_VC,
-        "c|u|$ref(\"a\", \"b\")|{}");
+    expect(
+        "PUT_WITH_VC c u $ref(\"a\", \"b\") {}", TEXTCMD_PUT_WITH_VC, "c|u|$ref(\"a\", \"b\")|{}");
     refused("PUT_WITH_VC c u {\"a\": 1}", MISSING "PUT_WITH_VC requires <json> <vector_clock>");
     refused("PUT_WITH_VC c u {bad", MISSING "PUT_WITH_VC requires <json> <vector_clock>");
 }
@@ -173,8 +174,8 @@ concerns_stand_before_the_command(void **state)
     refused("READ_CONCERN R=65536 GET c u", MISSING "READ_CONCERN requires R=<n>");
     refused("READ_CONCERN R= GET c u", MISSING "READ_CONCERN requires R=<n>");
     refused("WRITE_CONCERN R=1 GET c u", MISSING "WRITE_CONCERN requires W=<n>");
-    refused("READ_CONCERN R=1 READ_CONCERN R=1 PING",
-        MISSING "READ_CONCERN specified more than once");
+    refused(
+        "READ_CONCERN R=1 READ_CONCERN R=1 PING", MISSING "READ_CONCERN specified more than once");
     refused("WRITE_CONCERN W=1 WRITE_CONCERN W=1 PING",
         MISSING "WRITE_CONCERN specified more than once");
     expect("ALTER DATABASE d SET CONSISTENCY WRITE_CONCERN W=3 READ_CONCERN R=0",
@@ -272,8 +273,7 @@ static const struct {
     { "REBALANCE PLAN X", "REBALANCE requires PLAN|EXECUTE and ADD-NODE|REMOVE-NODE" },
     { "REBALANCE PLAN ADD-NODE", "REBALANCE PLAN ADD-NODE requires <node_id>" },
     { "REBALANCE PLAN REMOVE-NODE", "REBALANCE PLAN REMOVE-NODE requires <node_id>" },
-    { "REBALANCE EXECUTE ADD-NODE",
-        "REBALANCE EXECUTE ADD-NODE requires <node_id> <collection>" },
+    { "REBALANCE EXECUTE ADD-NODE", "REBALANCE EXECUTE ADD-NODE requires <node_id> <collection>" },
     { "REBALANCE EXECUTE ADD-NODE n", "REBALANCE EXECUTE ADD-NODE requires <collection>" },
     { "REBALANCE EXECUTE REMOVE-NODE n", "REBALANCE EXECUTE REMOVE-NODE requires <collection>" },
     { "RESOLVE", "RESOLVE requires <collection> <uuid>" },
@@ -321,8 +321,8 @@ labels_and_needs_come_from_the_list(void **state)
     (void)state;
     assert_string_equal(textcmd_label(TEXTCMD_QUERY_RANGE), "QUERY_RANGE");
     assert_int_equal(textcmd_needs(TEXTCMD_LOGIN), TEXTCMD_FREE);
-    assert_int_equal(textcmd_needs(TEXTCMD_GET),
-        TEXTCMD_NEEDS_LOGIN | TEXTCMD_NEEDS_DATABASE | TEXTCMD_READS);
+    assert_int_equal(
+        textcmd_needs(TEXTCMD_GET), TEXTCMD_NEEDS_LOGIN | TEXTCMD_NEEDS_DATABASE | TEXTCMD_READS);
 }
 
 int

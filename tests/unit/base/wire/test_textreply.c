@@ -104,14 +104,14 @@ names_are_checked_in_order(void **state)
     assert_null(textname_check(bytes_of("_default"), room));
     assert_null(textname_check(bytes_of("_system"), room));
     assert_null(textname_check((struct bytes){ (const uint8_t *)"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-                                                               "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-                                   64 }, room));
-    assert_string_equal(
-        textname_check(bytes_of(""), room), "invalid name: name cannot be empty");
+                                                                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                                   64 },
+        room));
+    assert_string_equal(textname_check(bytes_of(""), room), "invalid name: name cannot be empty");
     assert_string_equal(
         textname_check(bytes_of(longest), room), "invalid name: name too long: 65 chars (max 64)");
-    assert_string_equal(textname_check(bytes_of("_A"), room),
-        "invalid name: names starting with '_' are reserved");
+    assert_string_equal(
+        textname_check(bytes_of("_A"), room), "invalid name: names starting with '_' are reserved");
     assert_string_equal(textname_check(bytes_of("xAB"), room),
         "invalid name: invalid character 'A': only [a-z0-9_] allowed");
     assert_string_equal(textname_check(bytes_of("a b"), room),
