@@ -61,7 +61,7 @@ acquire_page(
         pool_lock(*buffer, LW_EXCLUSIVE);
         room = heaptarget_room(pool_page(*buffer), length); /* R2 */
         if (!room && prune_worthwhile(pool_page(*buffer))) {
-            err = prune_page(*buffer, &plan);
+            err = prune_page(*buffer, false, &plan);
             room = err == OK && heaptarget_room(pool_page(*buffer), length);
         }
         if (room && plan.chains == 0)

@@ -33,34 +33,6 @@
 #define LONG_CHAIN  4u /* versions passed that make a reader prune */
 #define ROW_ON_PAGE (PAGE_SIZE_MAX / 4u + 64u)
 
-/* ThreadSanitizer cannot know that what a peek reads is thrown away if it raced: its functions are
-   not watched, and copy without memcpy, which is. */
-#if defined(__SANITIZE_THREAD__)
-#define UNWATCHED __attribute__((no_sanitize("thread"), noinline))
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNWATCHED __attribute__((no_sanitize("thread"), noinline))
-#endif
-#endif
-#ifdef UNWATCHED
-UNWATCHED static void
-copy_racing(void *to, const void *from, size_t size)
-{
-    volatile uint8_t *out = to;
-    const volatile uint8_t *in = from;
-
-    for (size_t i = 0; i < size; i++)
-        out[i] = in[i];
-}
-#else
-#define UNWATCHED
-static inline void
-copy_racing(void *to, const void *from, size_t size)
-{
-    memcpy(to, from, size);
-}
-#endif
-
 /* One read: what is asked, and what was found. */
 struct get {
     const struct heap *heap;
@@ -79,22 +51,22 @@ struct get {
 enum peeked { PEEK_DONE, PEEK_AGAIN, PEEK_SLOW };
 
 /* The head of item n of a page that may be changing: bounded, copied, not yet believed. */
-UNWATCHED static inline bool
+static inline bool
 peek_item(const uint8_t *page, unsigned n, uint32_t *item)
 {
     if (n == 0 || n > (wal_page_size - HEAPPAGE_START) / 4u)
         return false;
-    copy_racing(item, page + HEAPPAGE_START + (n - 1) * 4u, sizeof *item);
+    memcpy(item, page + HEAPPAGE_START + (n - 1) * 4u, sizeof *item);
     return true;
 }
 
 /* Whether the item lies within the array as it is now. */
-UNWATCHED static inline bool
+static inline bool
 peek_kind(const uint8_t *page, unsigned n)
 {
     struct page_header header;
 
-    copy_racing(&header, page, sizeof header);
+    memcpy(&header, page, sizeof header);
     return header.kind == PAGE_HEAP && header.lower >= HEAPPAGE_START &&
            n <= (header.lower - HEAPPAGE_START) / 4u;
 }
@@ -110,12 +82,12 @@ peek_bytes(struct get *get, const struct pool_peek *peek, uint32_t item, unsigne
         return OK;
     if ((flags & HEAPPAGE_OVERFLOW) != 0) {
         if (size == sizeof get->pointer)
-            copy_racing(&get->pointer, data, sizeof get->pointer);
+            memcpy(&get->pointer, data, sizeof get->pointer);
         return OK;
     }
     if (get->out->capacity - get->out->size < size)
         TRY_RETURN(buf_reserve(get->out, size));
-    copy_racing(get->out->data + get->out->size, data, size);
+    memcpy(get->out->data + get->out->size, data, size);
     get->out->size += size;
     return OK;
 }
@@ -135,7 +107,7 @@ peek_chain(struct get *get, const struct pool_peek *peek, unsigned n, uint32_t i
 
         if (heappage_item_state(item) != HEAPPAGE_NORMAL || !heappage_item_fits(item))
             goto end;
-        copy_racing(&head, peek->page + heappage_item_offset(item), sizeof head);
+        memcpy(&head, peek->page + heappage_item_offset(item), sizeof head);
         if (made_by != 0 && head.xmin != made_by) /* H3 */
             goto end;
         get->hints = 0;

@@ -121,8 +121,11 @@ update_here(struct update *up, bool *done)
         *done = true;
         goto out;
     }
-    if (!heappage_room(pool_page(buffer), up->length) && prune_worthwhile(pool_page(buffer))) {
-        err = prune_page(buffer, &plan);
+    /* A row that leaves its page costs an entry in every index: so the horizon is asked for
+     * exactly. */
+    if (!heappage_room(pool_page(buffer), up->length) &&
+        ((struct heappage *)pool_page(buffer))->prune_xid != 0) {
+        err = prune_page(buffer, true, &plan);
         if (err != OK) {
             plan.chains = 0;
             goto out;

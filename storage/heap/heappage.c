@@ -103,7 +103,9 @@ heappage_free(const void *page)
 size_t
 heappage_empty_free(void)
 {
-    return wal_page_size - HEAPPAGE_START - 8;
+    size_t unit = wal_page_size / 256u; /* of the free-space map, which rounds down */
+
+    return (wal_page_size - HEAPPAGE_START - 8) / unit * unit;
 }
 
 /* A free item, or the number behind the last. */

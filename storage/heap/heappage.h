@@ -154,7 +154,7 @@ struct heappage_row *heappage_row(const void *page, unsigned n, unsigned *length
 
 /* Bytes that rows (with their heads and items) may still take; what the free-space map is told. */
 size_t heappage_free(const void *page);
-/* The most an empty page gives. */
+/* What the map says of an empty page, at least. */
 size_t heappage_empty_free(void);
 /* Whether a row of `length` bytes, head included, can go in. */
 bool heappage_room(const void *page, size_t length);

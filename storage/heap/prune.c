@@ -30,8 +30,12 @@ prune_worthwhile(const void *page)
 {
     const struct heappage *heap = page;
 
-    return heap->header.kind == PAGE_HEAP && heap->prune_xid != 0 &&
-           heap->prune_xid < snapshot_horizon_xid();
+    if (heap->header.kind != PAGE_HEAP || heap->prune_xid == 0)
+        return false;
+    if (heap->prune_xid < snapshot_horizon_xid())
+        return true;
+    (void)snapshot_horizon(false); /* what is known may be old */
+    return heap->prune_xid < snapshot_horizon_xid();
 }
 
 /* A version that goes: its overflow chain goes with it. */
@@ -209,9 +213,9 @@ prune_execute(buffer_t buffer, const struct prune_plan *plan)
 }
 
 err_t
-prune_page(buffer_t buffer, struct prune_plan *plan)
+prune_page(buffer_t buffer, bool exact, struct prune_plan *plan)
 {
-    TRY_RETURN(prune_plan(pool_page(buffer), snapshot_horizon(false), plan));
+    TRY_RETURN(prune_plan(pool_page(buffer), snapshot_horizon(exact), plan));
     if (!prune_plan_empty(plan))
         prune_execute(buffer, plan);
     return OK;
@@ -239,7 +243,7 @@ prune_try(const struct heap *heap, block_t block)
     if (pool_pin((struct page_id){ heap->file, block }, POOL_NORMAL, &buffer) != OK)
         return;
     if (pool_try_lock(buffer, LW_EXCLUSIVE)) {
-        if (prune_worthwhile(pool_page(buffer)) && prune_page(buffer, &plan) != OK)
+        if (prune_worthwhile(pool_page(buffer)) && prune_page(buffer, false, &plan) != OK)
             plan.chains = 0;
         pool_unlock(buffer);
     }

@@ -43,9 +43,10 @@ void prune_apply(void *page, const struct prune_plan *plan);
 /* Whether the plan, read from a log record, fits the page. */
 bool prune_fits(const void *page, const struct prune_plan *plan);
 
-/* The whole round on a page locked exclusively.  *plan is the caller's memory and tells what went:
-   its chains are to be freed (prune_free) once the page is unlocked. */
-err_t prune_page(buffer_t buffer, struct prune_plan *plan) MUST_CHECK;
+/* The whole round on a page locked exclusively; `exact`: the horizon is computed anew.  *plan is
+   the caller's memory and tells what went: its chains are to be freed (prune_free) once the page is
+   unlocked. */
+err_t prune_page(buffer_t buffer, bool exact, struct prune_plan *plan) MUST_CHECK;
 void prune_free(const struct heap *heap, const struct prune_plan *plan);
 
 /* Prune the page if that is worthwhile and nobody holds it: for readers who met dead versions.
