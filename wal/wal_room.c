@@ -158,6 +158,44 @@ make_until(uint64_t need)
     return OK;
 }
 
+/* Is there a process whose work it is to make segments? */
+static struct proc *
+wal_writer(void)
+{
+    unsigned used = proc_high_water();
+
+    for (unsigned i = 0; i < used; i++) {
+        struct proc *proc = proc_at(i);
+
+        if (atomic_load(&proc->state) != PROC_FREE && atomic_load(&proc->kind) == PROC_WAL_WRITER)
+            return proc;
+    }
+    return NULL;
+}
+
+/* The next segment but one is not there yet: leave it to the WAL writer as long as there is room
+   for all promises; make it here if there is no writer. */
+static err_t
+promise_slowly(void)
+{
+    struct proc *writer = wal_writer();
+    uint64_t need = promised();
+    err_t err;
+
+    if (wal_ring_position() + need <= atomic_load_explicit(&shared->made, memory_order_acquire) &&
+        writer != NULL) {
+        if (atomic_load_explicit(&writer->latch, memory_order_relaxed) == 0)
+            latch_set(writer);
+        return OK;
+    }
+    lwlock_acquire(&shared->lock, LW_EXCLUSIVE);
+    err = make_until(need + WAL_SEGMENT_SIZE);
+    if (err == ERR_DISK_FULL)
+        err = make_until(need);
+    lwlock_release(&shared->lock);
+    return err;
+}
+
 err_t
 wal_room_promise(size_t size)
 {
@@ -175,9 +213,7 @@ wal_room_promise(size_t size)
         wal_ring_position() + SLACK + used * standard() + WAL_SEGMENT_SIZE <= made)
         return OK; /* M2, and a segment more */
 
-    lwlock_acquire(&shared->lock, LW_EXCLUSIVE);
-    err = make_until(promised());
-    lwlock_release(&shared->lock);
+    err = promise_slowly();
     if (err != OK)
         atomic_store_explicit(&shared->line[proc_self->index].promised, 0, memory_order_relaxed);
     return err;
@@ -190,21 +226,6 @@ wal_room_use(size_t size)
     uint64_t left = atomic_load_explicit(line, memory_order_relaxed);
 
     atomic_store_explicit(line, left > size ? left - size : 0, memory_order_relaxed);
-}
-
-/* Is there a process whose work it is to make segments? */
-static struct proc *
-wal_writer(void)
-{
-    unsigned used = proc_high_water();
-
-    for (unsigned i = 0; i < used; i++) {
-        struct proc *proc = proc_at(i);
-
-        if (atomic_load(&proc->state) != PROC_FREE && atomic_load(&proc->kind) == PROC_WAL_WRITER)
-            return proc;
-    }
-    return NULL;
 }
 
 void

@@ -75,6 +75,64 @@ records_go_over_from_segment_to_segment(void **state)
     assert_int_equal(fixture_found.end, end);
 }
 
+static uint8_t checked_page[8192];
+
+static err_t
+peek_checked(struct page_id id, void *page, bool *found)
+{
+    (void)id;
+    memcpy(page, checked_page, sizeof checked_page);
+    *found = true;
+    return OK;
+}
+
+static err_t
+redo_checked(const struct wal_record *record)
+{
+    struct page_header *head = (void *)checked_page;
+
+    assert_false(record->page[0].has_image);
+    memcpy(checked_page + 100, record->page[0].data.data, record->page[0].data.size);
+    head->lsn = record->end;
+    return OK;
+}
+
+/* The second replay forgets a byte, as a wrong redo function would. */
+static void
+a_replay_that_differs_is_noticed_under_wal_check(void **state)
+{
+    struct page_id id = { 3, 1 };
+    lsn_t end;
+
+    (void)state;
+    fixture_crash();
+    fixture_config->wal_check = true;
+    fixture_handlers[WAL_HEAP_INSERT].redo = redo_checked;
+    wal_set_page_peek(peek_checked);
+    fixture_open();
+    for (unsigned change = 0; change < 2; change++) {
+        static _Alignas(8) uint8_t page[8192];
+
+        memset(page, 0, sizeof page);
+        ((struct page_header *)(void *)page)->lsn = wal_insert_position() + 1;
+        memcpy(page + 100, "abcd", 4);
+        page[200] = (uint8_t)change;
+        memset(checked_page, 0, sizeof checked_page);
+        crit_begin();
+        wal_insert_begin();
+        wal_insert_page(0, id, page, WAL_PAGE_PLAIN);
+        wal_insert_page_data(0, "abcd", 4);
+        end = wal_insert(WAL_HEAP_INSERT, 1);
+        crit_end();
+        wal_flush(end);
+        fixture_crash();
+        assert_int_equal(fixture_try_open(), change == 0 ? OK : ERR_CORRUPT);
+    }
+    assert_non_null(strstr(err_message(), "byte 200 is 0 instead of 0x1"));
+    wal_set_page_peek(NULL);
+    fixture_handlers[WAL_HEAP_INSERT].redo = NULL;
+}
+
 int
 main(void)
 {
@@ -86,6 +144,8 @@ main(void)
         cmocka_unit_test_setup_teardown(a_stop_in_order_is_clean, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(
             records_go_over_from_segment_to_segment, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(
+            a_replay_that_differs_is_noticed_under_wal_check, fixture_setup, fixture_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
