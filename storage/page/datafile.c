@@ -59,7 +59,7 @@
 #include "wal/wal_flush.h"
 #include "wal/wal_insert.h"
 
-#define ENTRIES   65536u /* files in use at once that are cached here; more are served slower */
+#define ENTRIES   32768u /* files in use at once that are cached here; more are served slower */
 #define PROBES    64u    /* entries looked at for one file */
 #define REMOVED   UINT32_MAX
 #define STRIPES   16u
