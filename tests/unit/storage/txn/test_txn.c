@@ -151,6 +151,38 @@ what_falls_out_of_the_ring_is_kept_for_old_snapshots(void **state)
     assert_int_equal(fixture_fate(runs), XID_ABORTED);
 }
 
+/* Its snapshot moves on with each statement, so nothing but its running keeps its entry. */
+static void
+a_writer_that_outlives_the_ring_still_runs(void **state)
+{
+    struct txn *writer, *old, *loser;
+    xid_t xid, lost;
+
+    (void)state;
+    assert_int_equal(txn_begin(NULL, TXN_READ_COMMITTED, false, &writer), OK);
+    assert_int_equal(txn_begin(NULL, TXN_READ_COMMITTED, false, &loser), OK);
+    xid = fixture_xid(writer);
+    lost = fixture_xid(loser);
+    for (int i = 0; i < 24; i++) {
+        (void)fixture_burn(512);
+        assert_int_equal(txn_next_statement(writer), OK);
+        assert_int_equal(txn_next_statement(loser), OK);
+        assert_int_equal(fixture_fate(xid), XID_RUNNING);
+        assert_int_equal(fixture_fate(lost), XID_RUNNING);
+    }
+    assert_true(csn_ring_low() > lost);
+    old = fixture_begin(false);
+    fixture_commit(writer);
+    txn_abort(NULL, loser);
+    assert_int_equal(fixture_fate(xid), XID_COMMITTED);
+    assert_int_equal(fixture_fate(lost), XID_ABORTED);
+    assert_false(fixture_sees(txn_snapshot(old), xid));
+    fixture_commit(old);
+    old = fixture_begin(true);
+    assert_true(fixture_sees(txn_snapshot(old), xid));
+    fixture_commit(old);
+}
+
 static void
 nothing_is_spilled_for_nobody(void **state)
 {
@@ -371,6 +403,7 @@ main(void)
         WITH(serializable_is_refused),
         WITH(an_xid_that_was_never_given_is_damage),
         WITH(what_falls_out_of_the_ring_is_kept_for_old_snapshots),
+        WITH(a_writer_that_outlives_the_ring_still_runs),
         WITH(nothing_is_spilled_for_nobody),
         WITH(a_held_snapshot_holds_the_horizon),
         WITH(places_run_out_with_a_clear_error_and_come_back),
