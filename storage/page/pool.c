@@ -53,19 +53,32 @@ struct place {
 
 static _Thread_local struct place places[PLACES];
 
+/* Where the page would be noted. */
+static inline struct place *
+place_for(uint64_t tag)
+{
+    return &places[(tag ^ tag >> 32) * 0x9e3779b97f4a7c15u >> 56];
+}
+
+/* Look in the table, and note what was seen. */
+static buffer_t __attribute__((noinline)) place_anew(struct place *place, uint64_t tag)
+{
+    buffer_t number = pool_buffer_glance(tag);
+
+    *place = (struct place){ number != 0 ? tag : 0, number, 0 };
+    return number;
+}
+
 /* The buffer in which the page is, perhaps; 0: not seen. */
 static inline buffer_t
 place_of(uint64_t tag)
 {
-    struct place *place = &places[(tag ^ tag >> 32) * 0x9e3779b97f4a7c15u >> 56];
+    struct place *place = place_for(tag);
 
     if (place->tag == tag && place->buffer <= shared->count &&
-        atomic_load_explicit(&pool_buffer_at(place->buffer)->tag, memory_order_acquire) == tag)
+        atomic_load_explicit(&pool_buffer_at(place->buffer)->tag, memory_order_relaxed) == tag)
         return place->buffer;
-    *place = (struct place){ tag, pool_buffer_glance(tag), 0 };
-    if (place->buffer == 0)
-        place->tag = 0;
-    return place->buffer;
+    return place_anew(place, tag);
 }
 
 /* ---- looking without a pin ---- */

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 
 #define MIB   ((int64_t)1 << 20)
-#define PAGES 300 /* of 128 buffers: pages come and go while they are looked at */
+#define PAGES 150 /* of 128 buffers: pages come and go while they are looked at */
 
 static fileno_t file;
 static _Atomic uint32_t stop;
