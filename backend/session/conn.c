@@ -199,6 +199,8 @@ conn_receive(struct conn *conn, size_t want, int64_t until_ns)
         if (set) {
             latch_clear();
             TRY_RETURN(interrupt_check(NULL));
+            if (interrupt_pending(INTERRUPT_SHUTDOWN))
+                return err_set(ERR_SHUTDOWN, "server is shutting down");
         }
         if (ready == 0 && until_ns != 0 && clock_now_ns() >= until_ns)
             return err_set(ERR_MAX_TIME, "nothing was received in time");

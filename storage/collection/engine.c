@@ -37,7 +37,7 @@
 #include "storage/collection/catalog.h"
 #include "storage/collection/catalog_boot.h"
 #include "storage/heap/heap.h"
-#include "storage/index/btree.h"
+#include "storage/index/btree_redo.h"
 #include "storage/page/datafile.h"
 #include "storage/page/pool.h"
 #include "storage/txn/txn.h"
@@ -91,13 +91,12 @@ engine_handlers(void)
     handlers[WAL_HEAP_MULTI_INSERT] = heap_handler_multi_insert;
     handlers[WAL_OVERFLOW] = heap_handler_overflow;
     handlers[WAL_OVERFLOW_FREE] = heap_handler_overflow_free;
-    handlers[WAL_BTREE_INSERT] = btree_handler_insert;
-    handlers[WAL_BTREE_SPLIT] = btree_handler_split;
-    handlers[WAL_BTREE_ROOT] = btree_handler_root;
-    handlers[WAL_BTREE_DELETE] = btree_handler_delete;
-    handlers[WAL_BTREE_HALF_DEAD] = btree_handler_half_dead;
-    handlers[WAL_BTREE_UNLINK] = btree_handler_unlink;
-    handlers[WAL_BTREE_META] = btree_handler_meta;
+    handlers[WAL_BTREE_INSERT] = btree_redo_insert;
+    handlers[WAL_BTREE_DELETE] = btree_redo_delete;
+    handlers[WAL_BTREE_SPLIT] = btree_redo_whole;
+    handlers[WAL_BTREE_ROOT] = btree_redo_whole;
+    handlers[WAL_BTREE_UNLINK] = btree_redo_whole;
+    handlers[WAL_BTREE_META] = btree_redo_whole;
     handlers[WAL_NUMBERS] = catalog_boot_handler_numbers;
     return handlers;
 }

@@ -1,0 +1,232 @@
+/*
+ * btree_find.c - the way down a tree.
+ */
+#include "storage/index/btree_find.h"
+
+#include "base/panic.h"
+
+#define PEEKS_MAX  4
+#define STEPS_MAX  1000000 /* pages of one way; more is a circle of links */
+#define STARTS_MAX 1000    /* beginning anew is rare; this many times in a row is damage */
+
+err_t
+btree_find_corrupt(const struct index *index, block_t block, const char *what)
+{
+    return err_set(ERR_CORRUPT, "index file %u, block %u: %s; 'gneiss check' tells more",
+        index->file, block, what);
+}
+
+/* The last child whose separator is not above the target (or, before: is below it). */
+static enum btree_way
+child_for(const void *page, struct btree_search *search)
+{
+    struct btree_point after = search->target;
+    struct btree_entry entry;
+    unsigned slot;
+
+    if (!search->before)
+        after.place++;
+    if (!btree_page_search(page, after, &slot) || slot == 0 ||
+        !btree_page_entry(page, slot - 1, &entry))
+        return BTREE_WAY_BAD;
+    search->next = entry.child;
+    return BTREE_WAY_DOWN;
+}
+
+enum btree_way
+btree_find_way(const void *page, struct btree_search *search)
+{
+    const struct btree_head *head = btree_page_head(page);
+    struct btree_point fence;
+    bool has;
+
+    if (!btree_page_usable(page) || head->level != search->level_here ||
+        (((const struct page_header *)page)->flags & BTREE_DELETED) != 0)
+        return BTREE_WAY_LOST;
+    if (!btree_page_high(page, &fence, &has))
+        return BTREE_WAY_BAD;
+    if (has) {
+        int order = btree_page_compare(search->target, fence);
+
+        if (search->before ? order > 0 : order >= 0) {
+            search->next = head->right;
+            return head->right == BLOCK_NONE ? BTREE_WAY_BAD : BTREE_WAY_RIGHT;
+        }
+    }
+    if (!btree_page_low(page, &fence, &has))
+        return BTREE_WAY_BAD;
+    if (has) {
+        int order = btree_page_compare(search->target, fence);
+
+        if (search->before ? order <= 0 : order < 0)
+            return BTREE_WAY_LOST;
+    }
+    if (head->level == search->level)
+        return BTREE_WAY_HERE;
+    return child_for(page, search);
+}
+
+err_t
+btree_find_look(const struct index *index, block_t block,
+    bool (*look)(const void *page, void *context), void *context)
+{
+    struct page_id id = { index->file, block };
+    struct pool_peek peek;
+    buffer_t buffer;
+    bool good;
+
+    for (int i = 0; i < PEEKS_MAX && pool_peek(id, &peek); i++) {
+        good = look(peek.page, context);
+        if (pool_peek_valid(&peek) && good)
+            return OK;
+    }
+    TRY_RETURN(pool_pin(id, POOL_NORMAL, &buffer));
+    pool_lock(buffer, LW_SHARED);
+    good = look(pool_page(buffer), context);
+    pool_unlock(buffer);
+    pool_unpin(buffer);
+    return good ? OK : btree_find_corrupt(index, block, "the page cannot be right");
+}
+
+struct root {
+    block_t block;
+    uint16_t level;
+};
+
+static bool
+look_at_meta(const void *page, void *context)
+{
+    const struct btree_meta *meta = btree_page_meta(page);
+    struct root *root = context;
+
+    *root = (struct root){ meta->root, (uint16_t)meta->level };
+    return ((const struct page_header *)page)->kind == PAGE_BTREE_META &&
+           meta->magic == BTREE_META_MAGIC && meta->version == BTREE_META_VERSION &&
+           meta->level < BTREE_LEVELS_MAX;
+}
+
+err_t
+btree_find_root(const struct index *index, block_t *block, uint16_t *level)
+{
+    struct root root;
+
+    TRY_RETURN(btree_find_look(index, BTREE_META_BLOCK, look_at_meta, &root));
+    *block = root.block;
+    *level = root.level;
+    return OK;
+}
+
+struct look {
+    struct btree_search search;
+    enum btree_way way;
+};
+
+static bool
+look_for_way(const void *page, void *context)
+{
+    struct look *look = context;
+
+    look->way = btree_find_way(page, &look->search);
+    return look->way != BTREE_WAY_BAD;
+}
+
+/* One way from the root; *found false: lost. */
+static err_t
+descend(const struct index *index, struct look *look, block_t *block, bool *found)
+{
+    TRY_RETURN(btree_find_root(index, block, &look->search.level_here));
+    *found = look->search.level_here >= look->search.level;
+    for (int steps = 0; *found; steps++) {
+        if (steps == STEPS_MAX)
+            return btree_find_corrupt(index, *block, "the links go in a circle");
+        TRY_RETURN(btree_find_look(index, *block, look_for_way, look));
+        if (look->way == BTREE_WAY_HERE)
+            return OK;
+        if (look->way == BTREE_WAY_DOWN)
+            look->search.level_here--;
+        else if (look->way == BTREE_WAY_LOST)
+            *found = false;
+        *block = look->search.next;
+    }
+    return OK;
+}
+
+err_t
+btree_find(const struct index *index, struct btree_point target, bool before, uint16_t level,
+    block_t *block)
+{
+    struct look look = { .search = { .target = target, .before = before, .level = level } };
+
+    for (int i = 0; i < STARTS_MAX; i++) {
+        bool found;
+
+        TRY_RETURN(descend(index, &look, block, &found));
+        if (found)
+            return OK;
+    }
+    return btree_find_corrupt(index, *block, "no way leads to a key's page");
+}
+
+static void
+let_go(buffer_t *buffer)
+{
+    pool_unlock(*buffer);
+    pool_unpin(*buffer);
+    *buffer = 0;
+}
+
+err_t
+btree_find_right(const struct index *index, struct btree_point target, buffer_t *buffer, bool *lost)
+{
+    uint16_t level = btree_page_head(pool_page(*buffer))->level;
+    struct btree_search search = { .target = target, .level = level, .level_here = level };
+
+    *lost = false;
+    for (;;) {
+        enum btree_way way = btree_find_way(pool_page(*buffer), &search);
+        block_t here = pool_id(*buffer).block;
+        buffer_t next;
+        err_t err;
+
+        if (way == BTREE_WAY_HERE)
+            return OK;
+        if (way != BTREE_WAY_RIGHT) {
+            let_go(buffer);
+            *lost = true;
+            return way == BTREE_WAY_LOST
+                       ? OK
+                       : btree_find_corrupt(index, here, "the page cannot be right");
+        }
+        err = pool_pin((struct page_id){ index->file, search.next }, POOL_NORMAL, &next);
+        if (err != OK) {
+            let_go(buffer);
+            return err;
+        }
+        pool_lock(next, LW_EXCLUSIVE); /* left before right */
+        let_go(buffer);
+        *buffer = next;
+    }
+}
+
+err_t
+btree_find_lock(
+    const struct index *index, struct btree_point target, uint16_t level, buffer_t *buffer)
+{
+    for (int i = 0; i < STARTS_MAX; i++) {
+        block_t block;
+        bool lost;
+
+        TRY_RETURN(btree_find(index, target, false, level, &block));
+        TRY_RETURN(pool_pin((struct page_id){ index->file, block }, POOL_NORMAL, buffer));
+        pool_lock(*buffer, LW_EXCLUSIVE);
+        if (!btree_page_usable(pool_page(*buffer)) ||
+            btree_page_head(pool_page(*buffer))->level != level) {
+            let_go(buffer);
+            continue;
+        }
+        TRY_RETURN(btree_find_right(index, target, buffer, &lost));
+        if (!lost)
+            return OK;
+    }
+    return btree_find_corrupt(index, BTREE_META_BLOCK, "no way leads to a key's page");
+}
