@@ -12,7 +12,8 @@
 /* The seam: a part of the engine that keeps changes in memory. */
 struct checkpoint_part {
     const char *name;
-    /* Note numbers that must be known after a crash; called after the redo point was taken. May be NULL. */
+    /* Note numbers that must be known after a crash; called after the redo point was taken. May be
+     * NULL. */
     void (*note)(uint64_t numbers[CONTROL_NUMBER_COUNT]);
     /* Take them back at the start of recovery.  May be NULL. */
     void (*restore)(const uint64_t numbers[CONTROL_NUMBER_COUNT]);
@@ -30,12 +31,12 @@ enum checkpoint_flag {
     CHECKPOINT_FINAL = 2, /* the last before a stop */
 };
 
-/* Do one now, in this process.  Errors: ERR_IO, ERR_DISK_FULL: the old checkpoint stays the valid one.
-   Only one at a time (RANK_CHECKPOINT). */
+/* Do one now, in this process.  Errors: ERR_IO, ERR_DISK_FULL: the old checkpoint stays the valid
+   one. Only one at a time (RANK_CHECKPOINT). */
 err_t checkpoint_run(unsigned flags) MUST_CHECK;
 
-/* Sleep as long as a spread checkpoint should; `done` of `all` pages are written.  Does nothing in a
-   fast one.  Returns early when a fast one is wanted. */
+/* Sleep as long as a spread checkpoint should; `done` of `all` pages are written.  Does nothing in
+   a fast one.  Returns early when a fast one is wanted. */
 void checkpoint_pace(uint64_t done, uint64_t all);
 
 /* Ask the checkpointer for one, and with `wait` return when a checkpoint that began after this call

@@ -19,17 +19,17 @@ struct wal_recovery {
     uint64_t records;
     uint64_t bytes;
     int64_t elapsed_ns;
-    bool clean;      /* the server had been stopped in order */
-    bool torn_tail;  /* a half-written last record was left out */
+    bool clean;     /* the server had been stopped in order */
+    bool torn_tail; /* a half-written last record was left out */
 };
 
 /* Bring the data directory to a consistent state: replay from the control file's redo point with
-   `handlers` (WAL_KIND_COUNT rows), find the end, begin a new epoch, and open the log for inserting.
-   A torn tail ends replay.  Damage does not: if behind a bad record a valid one stands that belongs
-   to the same chain (epoch, and its `previous` link), ERR_CORRUPT, and the message names the range of
-   LSNs, how many valid records follow, and what can be done.
-   Called by one process before others exist; shared memory is set up.  `between`, if not NULL, is called
-   after replay and before the new epoch (end-of-recovery work that must not be logged). */
+   `handlers` (WAL_KIND_COUNT rows), find the end, begin a new epoch, and open the log for
+   inserting. A torn tail ends replay.  Damage does not: if behind a bad record a valid one stands
+   that belongs to the same chain (epoch, and its `previous` link), ERR_CORRUPT, and the message
+   names the range of LSNs, how many valid records follow, and what can be done. Called by one
+   process before others exist; shared memory is set up.  `between`, if not NULL, is called after
+   replay and before the new epoch (end-of-recovery work that must not be logged). */
 err_t wal_open(const struct config *config, const char *data_dir,
     const struct wal_handler handlers[WAL_KIND_COUNT], err_t (*between)(void),
     struct wal_recovery *result) MUST_CHECK;
@@ -38,7 +38,7 @@ err_t wal_open(const struct config *config, const char *data_dir,
 err_t wal_create(const char *data_dir) MUST_CHECK;
 
 /* For wal.check: how recovery gets a copy of a page as it is after replay (wal_page_size bytes);
-   *found = false: there is no such page any more.  Set before wal_open by whoever has the pool. */
+ *found = false: there is no such page any more.  Set before wal_open by whoever has the pool. */
 void wal_set_page_peek(err_t (*peek)(struct page_id id, void *page, bool *found));
 
 /* After a last checkpoint: mark the control file stopped. */

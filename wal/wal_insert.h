@@ -40,8 +40,10 @@ void wal_insert_page_data(unsigned n, const void *data, size_t size); /* at most
    Called inside a critical section. */
 lsn_t wal_insert(enum wal_kind kind, xid_t xid);
 
-lsn_t wal_insert_position(void); /* end of what has been reserved: where the next record will begin */
-lsn_t wal_insert_start(void);    /* where the record begins that this process inserted last */
-lsn_t wal_insert_redo_point(void); /* pages whose LSN is not beyond it are logged whole at their next change */
+lsn_t wal_insert_position(
+    void);                    /* end of what has been reserved: where the next record will begin */
+lsn_t wal_insert_start(void); /* where the record begins that this process inserted last */
+lsn_t wal_insert_redo_point(
+    void); /* pages whose LSN is not beyond it are logged whole at their next change */
 
 #endif

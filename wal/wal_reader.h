@@ -15,8 +15,8 @@ void wal_reader_destroy(struct wal_reader *reader);
 
 enum wal_read_result {
     WAL_READ_RECORD,
-    WAL_READ_END,  /* zeroes, or the file ends: nothing more was written */
-    WAL_READ_TORN, /* a bad record, and nothing valid of this chain behind it */
+    WAL_READ_END,     /* zeroes, or the file ends: nothing more was written */
+    WAL_READ_TORN,    /* a bad record, and nothing valid of this chain behind it */
     WAL_READ_DAMAGED, /* a bad record, and valid ones of this chain behind it; err_message tells */
 };
 
@@ -31,7 +31,8 @@ lsn_t wal_reader_position(const struct wal_reader *reader);
 
 /* Take only segments of this system; else of any, but all of the same. */
 void wal_reader_expect(struct wal_reader *reader, uint64_t system_id);
-lsn_t wal_reader_previous(const struct wal_reader *reader); /* start of the last record read; 0: none */
+lsn_t wal_reader_previous(
+    const struct wal_reader *reader); /* start of the last record read; 0: none */
 uint32_t wal_reader_epoch(const struct wal_reader *reader); /* of the last record read */
 /* Up to where the log was certainly on disk when it was last written; 0: not known. */
 lsn_t wal_reader_flushed(const struct wal_reader *reader);

@@ -19,25 +19,25 @@ enum wal_kind {
     WAL_KIND_COUNT
 };
 
-#define WAL_SEGMENT_SIZE   (16u << 20)
-#define WAL_RECORD_PAGES   8          /* pages one record may change */
-#define WAL_RECORD_MAX     (1u << 20) /* bytes of one record */
+#define WAL_SEGMENT_SIZE (16u << 20)
+#define WAL_RECORD_PAGES 8          /* pages one record may change */
+#define WAL_RECORD_MAX   (1u << 20) /* bytes of one record */
 
 enum wal_page_flag {
     WAL_PAGE_PLAIN = 0,
-    WAL_PAGE_INIT = 1,   /* redo makes the page anew from the record: no image, no reading */
-    WAL_PAGE_IMAGE = 2,  /* always log the whole page, and let redo be the restoring of it */
+    WAL_PAGE_INIT = 1,  /* redo makes the page anew from the record: no image, no reading */
+    WAL_PAGE_IMAGE = 2, /* always log the whole page, and let redo be the restoring of it */
 };
 
 /* A page that a record names. */
 struct wal_page_view {
     struct page_id id;
-    unsigned flags;      /* enum wal_page_flag */
+    unsigned flags; /* enum wal_page_flag */
     bool has_image;
-    struct bytes image;  /* as stored; wal_record_restore unpacks it */
+    struct bytes image; /* as stored; wal_record_restore unpacks it */
     uint16_t hole_start, hole_size;
     bool compressed;
-    struct bytes data;   /* what the record says about this page */
+    struct bytes data; /* what the record says about this page */
 };
 
 /* A record taken apart; slices point into the reader's buffer. */
@@ -66,7 +66,8 @@ struct wal_handler {
     err_t (*redo)(const struct wal_record *record);
     /* One line for people, without a newline. */
     err_t (*describe)(const struct wal_record *record, struct buf *text);
-    /* Zero what may differ between a page and its replay (hint bits); for wal.check.  May be NULL. */
+    /* Zero what may differ between a page and its replay (hint bits); for wal.check.  May be NULL.
+     */
     void (*mask)(void *page);
 };
 
