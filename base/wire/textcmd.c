@@ -16,6 +16,8 @@
 
 #include <stdio.h>
 
+#include "base/wire/textspace.h"
+
 #define MISSING "missing argument: "
 
 struct parser {
@@ -29,78 +31,13 @@ typedef bool parse_fn(struct parser *p);
 
 /* ---------------------------------------------------------------- white space and words */
 
-enum { PLAIN, BLANK, LEAD };
-
-/* BLANK: white space by itself; LEAD: the first byte of a character that may be. */
-static const uint8_t byte_class[256] = {
-    ['\t'] = BLANK,
-    ['\n'] = BLANK,
-    ['\v'] = BLANK,
-    ['\f'] = BLANK,
-    ['\r'] = BLANK,
-    [' '] = BLANK,
-    [0xc2] = LEAD,
-    [0xe1] = LEAD,
-    [0xe2] = LEAD,
-    [0xe3] = LEAD,
-};
-
-/* Size of the white space character of several bytes that begins here; 0: none. */
-static size_t
-wide_blank(const uint8_t *at, const uint8_t *end)
-{
-    if (end - at >= 2 && at[0] == 0xc2)
-        return at[1] == 0x85 || at[1] == 0xa0 ? 2 : 0;
-    if (end - at < 3)
-        return 0;
-    switch (at[0]) {
-    case 0xe1:
-        return at[1] == 0x9a && at[2] == 0x80 ? 3 : 0;
-    case 0xe2:
-        if (at[1] == 0x80 &&
-            ((at[2] >= 0x80 && at[2] <= 0x8a) || at[2] == 0xa8 || at[2] == 0xa9 || at[2] == 0xaf))
-            return 3;
-        return at[1] == 0x81 && at[2] == 0x9f ? 3 : 0;
-    case 0xe3:
-        return at[1] == 0x80 && at[2] == 0x80 ? 3 : 0;
-    default:
-        return 0;
-    }
-}
-
-/* Size of the white space character that begins here; 0: none. */
-static inline size_t
-blank(const uint8_t *at, const uint8_t *end)
-{
-    uint8_t class = byte_class[*at];
-
-    return class == PLAIN ? 0 : class == BLANK ? 1 : wide_blank(at, end);
-}
-
 static inline void
 skip_blanks(struct parser *p)
 {
     size_t size;
 
-    while (p->at < p->end && (size = blank(p->at, p->end)) > 0)
+    while (p->at < p->end && (size = textspace_size(p->at, p->end)) > 0)
         p->at += size;
-}
-
-/* T2: the end of a text without the white space at its end. */
-static const uint8_t *
-trimmed_end(const uint8_t *at, const uint8_t *end)
-{
-    while (end > at) {
-        if (byte_class[end[-1]] == BLANK)
-            end -= 1;
-        else if (end - at >= 2 && end[-1] >= 0x80 && blank(end - 2, end) == 2)
-            end -= 2;
-        else if (end - at >= 3 && end[-1] >= 0x80 && blank(end - 3, end) == 3)
-            end -= 3;
-        else
-            break;
-    }
-    return end;
 }
 
 /* Take a word and the white space behind it.  False: the line is over. */
@@ -109,7 +46,8 @@ take_word(struct parser *p, struct bytes *word)
 {
     const uint8_t *at = p->at;
 
-    while (at < p->end && (byte_class[*at] == PLAIN || blank(at, p->end) == 0))
+    while (
+        at < p->end && (textspace_class[*at] == TEXTSPACE_PLAIN || textspace_size(at, p->end) == 0))
         at++;
     *word = (struct bytes){ p->at, (size_t)(at - p->at) };
     p->at = at;
@@ -317,7 +255,7 @@ textcmd_json_size(struct bytes text)
         at = string_end(at, end);
     else
         at = take_word(&p, &word) ? word.data + word.size : NULL;
-    if (at == NULL || (at < end && blank(at, end) == 0))
+    if (at == NULL || (at < end && textspace_size(at, end) == 0))
         return 0;
     return (size_t)(at - text.data);
 }
@@ -343,13 +281,13 @@ take_all_but_last_word(struct parser *p, struct bytes *front)
     size_t size;
 
     while (at < p->end) {
-        if ((size = blank(at, p->end)) > 0)
+        if ((size = textspace_size(at, p->end)) > 0)
             cut = at;
         at += size > 0 ? size : 1;
     }
     if (cut == NULL)
         return false;
-    *front = (struct bytes){ p->at, (size_t)(trimmed_end(p->at, cut) - p->at) };
+    *front = (struct bytes){ p->at, (size_t)(textspace_trimmed_end(p->at, cut) - p->at) };
     p->at = cut;
     skip_blanks(p);
     return true;
@@ -799,7 +737,7 @@ textcmd_parse(struct bytes line, struct textcmd *command, struct textcmd_refusal
     command->setting = (struct textcmd_concerns){ false, false, 0, 0 };
     if (line.size == 0)
         return refuse(&p, "empty command");
-    p.end = trimmed_end(p.at, p.end); /* T2 */
+    p.end = textspace_trimmed_end(p.at, p.end); /* T2 */
     skip_blanks(&p);
     if (!take_word(&p, &word))
         return refuse(&p, "empty command");

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/wire/textline.h"
+#include "base/wire/textspace.h"
 
 #define SYNTAX "only [a-z0-9_] allowed"
 
@@ -58,27 +59,18 @@ textname_check(struct bytes name, char room[TEXTNAME_TEXT_MAX])
     return NULL;
 }
 
-/* Control characters and white space, ASCII and beyond (U+0080–009F, the spaces). */
+/* Control characters (ASCII's and U+0080–009F), white space, and the '@'. */
 static bool
 is_odd_in_user(struct bytes name, size_t at)
 {
+    const uint8_t *end = name.data + name.size;
     uint8_t c = name.data[at];
-    const uint8_t *next = name.data + at + 1;
-    size_t left = name.size - at - 1;
 
     if (c < 0x80)
         return c <= ' ' || c == '@' || c == 0x7f;
-    if (c == 0xc2)
-        return left >= 1 && next[0] <= 0xa0;
-    if (left < 2)
-        return false;
-    if (c == 0xe1)
-        return next[0] == 0x9a && next[1] == 0x80;
-    if (c == 0xe2)
-        return (next[0] == 0x80 &&
-                   (next[1] <= 0x8a || next[1] == 0xa8 || next[1] == 0xa9 || next[1] == 0xaf)) ||
-               (next[0] == 0x81 && next[1] == 0x9f);
-    return c == 0xe3 && next[0] == 0x80 && next[1] == 0x80;
+    if (c == 0xc2 && at + 1 < name.size && name.data[at + 1] < 0xa0)
+        return true;
+    return textspace_size(name.data + at, end) > 0;
 }
 
 const char *
