@@ -250,8 +250,6 @@ out:
     return err;
 }
 
-/* ---- folders ---- */
-
 err_t
 datafile_open_dir(const char *data_dir)
 {
@@ -413,8 +411,6 @@ datafile_exists(fileno_t file)
     return access(path, F_OK) == 0;
 }
 
-/* ---- sizes ---- */
-
 err_t
 datafile_blocks(fileno_t file, block_t *count)
 {
@@ -555,8 +551,6 @@ datafile_take_back(fileno_t file, block_t block)
         (void)atomic_compare_exchange_strong(&entry->next, &next, block);
 }
 
-/* ---- cutting ---- */
-
 /* Make the file `count` pages long if it is longer; the log already says so. */
 static err_t
 cut_file(fileno_t file, block_t count)
@@ -611,8 +605,6 @@ datafile_cut(fileno_t file, block_t count, xid_t xid)
     }
     return OK;
 }
-
-/* ---- pages ---- */
 
 err_t
 datafile_read(struct page_id id, void *page)
@@ -728,13 +720,20 @@ bad_record(const struct wal_record *record)
 }
 
 static err_t
+take_body(const struct wal_record *record, void *body, size_t size)
+{
+    if (record->data.size != size)
+        return bad_record(record);
+    memcpy(body, record->data.data, size);
+    return OK;
+}
+
+static err_t
 redo_create(const struct wal_record *record)
 {
     struct create_record body;
 
-    if (record->data.size != sizeof body)
-        return bad_record(record);
-    memcpy(&body, record->data.data, sizeof body);
+    TRY_RETURN(take_body(record, &body, sizeof body));
     raise_next_number((uint64_t)body.file + 1);
     return datafile_exists(body.file) ? OK : make_file(body.file);
 }
@@ -744,9 +743,7 @@ describe_create(const struct wal_record *record, struct buf *text)
 {
     struct create_record body;
 
-    if (record->data.size != sizeof body)
-        return bad_record(record);
-    memcpy(&body, record->data.data, sizeof body);
+    TRY_RETURN(take_body(record, &body, sizeof body));
     return buf_printf(text, "file %08x", body.file);
 }
 
@@ -784,9 +781,7 @@ redo_truncate(const struct wal_record *record)
 {
     struct cut_record body;
 
-    if (record->data.size != sizeof body)
-        return bad_record(record);
-    memcpy(&body, record->data.data, sizeof body);
+    TRY_RETURN(take_body(record, &body, sizeof body));
     return datafile_exists(body.file) ? cut_file(body.file, body.count) : OK;
 }
 
@@ -795,9 +790,7 @@ describe_truncate(const struct wal_record *record, struct buf *text)
 {
     struct cut_record body;
 
-    if (record->data.size != sizeof body)
-        return bad_record(record);
-    memcpy(&body, record->data.data, sizeof body);
+    TRY_RETURN(take_body(record, &body, sizeof body));
     return buf_printf(text, "file %08x cut to %u pages", body.file, body.count);
 }
 
