@@ -580,7 +580,7 @@ key_of_variable(const char *name, size_t size)
 static void
 warn_of_unknown(const char *name, size_t size)
 {
-    char section[64];
+    char section[64] = "";
     size_t at;
 
     for (at = 7; at < size && at - 7 < sizeof section - 1 && name[at] != '_'; at++)
