@@ -493,9 +493,14 @@ load_section(struct config *config, const struct toml *section, const char *path
 static bool
 is_section(const char *name, size_t size)
 {
-    for (size_t i = 0; i < ROWS; i++)
-        if (strncmp(rows[i].key, name, size) == 0 && rows[i].key[size] == '.')
+    const struct bytes section = { (const uint8_t *)name, size };
+
+    for (const struct row *row = rows; row < rows + ROWS; row++) {
+        struct bytes key = { (const uint8_t *)row->key, strcspn(row->key, ".") };
+
+        if (bytes_equal(key, section))
             return true;
+    }
     return false;
 }
 
