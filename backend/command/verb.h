@@ -16,6 +16,7 @@
 
 #include "backend/query/run.h"
 #include "backend/query/update.h"
+#include "base/doc/bsonvalue.h"
 #include "base/op.h"
 
 struct verb_ns {
