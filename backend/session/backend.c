@@ -11,14 +11,13 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "backend/session/scoreboard.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/net.h"
 #include "shmem/interrupt.h"
 #include "shmem/latch.h"
 
@@ -109,10 +108,15 @@ static void
 serve_one(
     const struct backend_env *env, struct session *session, const struct backend_listener *listener)
 {
-    int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct net_address peer;
+    int fd;
 
-    if (fd < 0)
+    if (net_accept(listener->fd, &fd, &peer) != OK) {
+        log_error("%s", err_message());
         return;
+    }
+    if (fd < 0)
+        return; /* another backend was quicker */
     if (win_place(env)) {
         scoreboard_set(env->place, SCOREBOARD_SILENT);
         nudge(env);
