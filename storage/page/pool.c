@@ -246,7 +246,10 @@ take_from_ring(struct ring *ring, enum pool_use use, err_t *err)
     buffer_t number = ring->buffers[ring->next];
     uint32_t state;
 
-    if (number == 0 || number > shared->count)
+    /* The ring may be of an earlier segment (the library opened again): a buffer beyond `fresh` is
+       one that checkpoints do not look at. */
+    if (number == 0 || number > shared->count ||
+        number > atomic_load_explicit(&shared->fresh, memory_order_relaxed))
         return 0;
     state = atomic_load_explicit(&pool_buffer_at(number)->state, memory_order_relaxed);
     if (pool_buffer_pins(state) != 0 || (state & BUFFER_USAGE) > BUFFER_USAGE_ONE)
