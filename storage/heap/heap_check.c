@@ -59,12 +59,12 @@ walk_chain(struct check *c, xid_t xid, const struct heappage_overflow *pointer, 
         if (!overflow_part_fits(part) || part->xid != xid || part->last != pointer->last ||
             part->part != n || part->size == 0 || part->size > pointer->stored - done)
             *wrong = "an overflow chain leads to a page that is not its own";
-        else if ((c->owned[block / 8u] >> (block % 8u) & 1u) != 0)
+        else if ((c->owned[block / 8u] & (1u << (block % 8u))) != 0)
             *wrong = "an overflow page is owned twice";
         else if (done + part->size == pointer->stored && part->next != BLOCK_NONE)
             *wrong = "an overflow chain goes on behind its end";
         else
-            c->owned[block / 8u] |= (uint8_t)(1u << (block % 8u));
+            c->owned[block / 8u] = (uint8_t)(c->owned[block / 8u] | 1u << (block % 8u));
         done += part->size;
         block = part->next;
     }
@@ -150,7 +150,7 @@ check_heap_page(struct check *c, block_t block)
         return OK;
     }
     for (unsigned n = 1; n <= count; n++) {
-        unsigned length;
+        unsigned length = 0;
         const struct heappage_row *row = heappage_row(c->page, n, &length);
         enum visible_end made;
 

@@ -178,6 +178,8 @@ look_locked(struct get *get, const void *page)
         struct heappage_row *row = heappage_row(page, n, &length);
         bool sees;
 
+        if (row == NULL)
+            return OK;
         TRY_RETURN(visible_ask(get->snapshot, row, NULL, &sees, &hints));
         if (hints != 0)
             heappage_hint(row, hints);
@@ -382,6 +384,8 @@ heap_get_newest(struct op *op, const struct heap *heap, struct txn *txn, struct 
     if (out == NULL)
         return OK;
     row = heappage_row(page, at.version.item, &length);
+    if (row == NULL)
+        return overflow_damaged(heap, at.version);
 
     bool whole;
 

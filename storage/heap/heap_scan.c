@@ -136,7 +136,7 @@ look_any(struct heap_scan *scan, unsigned root)
     for (unsigned n = heappage_first(scan->page, root); n != 0 && steps > 0; steps--) {
         struct visible_rest rest;
 
-        TRY_RETURN(visible_rest(heappage_row(scan->page, n, NULL), scan->horizon, &rest));
+        TRY_RETURN(visible_rest(heappage_row(scan->page, n, NULL), scan->horizon, false, &rest));
         if (!rest.dead)
             best = n;
         if (rest.failed)
@@ -200,6 +200,8 @@ hand_out(struct heap_scan *scan, struct seen seen, struct bytes *row, bool *foun
     const struct heappage_row *version = heappage_row(scan->page, seen.version, &length);
     bool there = true;
 
+    if (version == NULL)
+        return overflow_damaged(&scan->heap, place);
     *row = (struct bytes){ version->data, length - sizeof *version };
     *found = true;
     flags = version->flags;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/crit.h"
+#include "base/panic.h"
 #include "shmem/interrupt.h"
 #include "storage/heap/heap.h"
 #include "storage/heap/heaplog.h"
@@ -74,9 +75,10 @@ put_version(struct update *up, buffer_t from, buffer_t to)
     record.new_flags = head.flags;
     record.old_flags = up->heap_only ? HEAPPAGE_HOT_UPDATED : HEAPPAGE_MOVED;
     if (from == to) {
-        unsigned length;
+        unsigned length = 0;
         const struct heappage_row *old = heappage_row(page, up->version.item, &length);
 
+        invariant(old != NULL); /* it was judged a moment ago */
         compare_rows((struct bytes){ old->data, length - sizeof *old }, data, &record.prefix,
             &record.suffix);
     }

@@ -72,13 +72,13 @@ struct vacuum {
 static bool
 bit_get(const uint8_t *bits, block_t n)
 {
-    return (bits[n / 8u] >> (n % 8u) & 1u) != 0;
+    return (bits[n / 8u] & (1u << (n % 8u))) != 0;
 }
 
 static void
 bit_set(uint8_t *bits, block_t n)
 {
-    bits[n / 8u] |= (uint8_t)(1u << (n % 8u));
+    bits[n / 8u] = (uint8_t)(bits[n / 8u] | 1u << (n % 8u));
 }
 
 /* What may be frozen on a page that was just pruned. */
@@ -99,7 +99,7 @@ plan_freeze(const void *page, csn_t horizon, struct freeze_plan *plan)
         if (row == NULL)
             continue;
         flags = heappage_flags(row);
-        TRY_RETURN(visible_rest(row, horizon, &rest));
+        TRY_RETURN(visible_rest(row, horizon, true, &rest));
         if (rest.freezable)
             plan->frozen_item[plan->frozen++] = (uint16_t)n;
         if (rest.xmax_failed)

@@ -36,26 +36,6 @@ heappage_is(const void *page)
     return header->kind == PAGE_HEAP || header->kind == PAGE_ZERO;
 }
 
-unsigned
-heappage_count(const void *page)
-{
-    const struct page_header *header = page;
-    unsigned lower = header->lower, count;
-
-    if (header->kind != PAGE_HEAP || lower < HEAPPAGE_START || lower > wal_page_size)
-        return 0;
-    count = (lower - HEAPPAGE_START) / 4u;
-    return count < HEAPPAGE_ITEMS_MAX ? count : HEAPPAGE_ITEMS_MAX;
-}
-
-uint32_t
-heappage_item(const void *page, unsigned n)
-{
-    const struct heappage *heap = page;
-
-    return n == 0 || n > heappage_count(page) ? 0 : heap->item[n - 1];
-}
-
 void
 heappage_set_item(void *page, unsigned n, uint32_t item)
 {
@@ -63,18 +43,6 @@ heappage_set_item(void *page, unsigned n, uint32_t item)
 
     invariant(n > 0 && n <= heappage_count(page));
     heap->item[n - 1] = item;
-}
-
-struct heappage_row *
-heappage_row(const void *page, unsigned n, unsigned *length)
-{
-    uint32_t item = heappage_item(page, n);
-
-    if (heappage_item_state(item) != HEAPPAGE_NORMAL || !heappage_item_fits(item))
-        return NULL;
-    if (length != NULL)
-        *length = heappage_item_length(item);
-    return (struct heappage_row *)((uintptr_t)page + heappage_item_offset(item));
 }
 
 /* `upper` as a number: a page of 32 KiB has 32768 there, which 16 bits hold. */
@@ -294,7 +262,7 @@ take_span(uint8_t *taken, unsigned offset, unsigned length)
     for (unsigned i = offset / 8u; i < (offset + HEAPPAGE_ALIGN(length)) / 8u; i++) {
         if ((taken[i / 8u] & (1u << (i % 8u))) != 0)
             return false;
-        taken[i / 8u] |= (uint8_t)(1u << (i % 8u));
+        taken[i / 8u] = (uint8_t)(taken[i / 8u] | 1u << (i % 8u));
     }
     return true;
 }
@@ -304,8 +272,11 @@ check_row(const void *page, unsigned n)
 {
     unsigned length;
     const struct heappage_row *row = heappage_row(page, n, &length);
-    unsigned flags = heappage_flags(row);
+    unsigned flags;
 
+    if (row == NULL)
+        return "an item leads outside the rows";
+    flags = heappage_flags(row);
     if (row->xmin == 0)
         return "a row that nobody inserted";
     if ((flags & HEAPPAGE_XMIN_COMMITTED) != 0 && (flags & HEAPPAGE_XMIN_ABORTED) != 0)

@@ -141,16 +141,46 @@ heappage_items_most(void)
     return (wal_page_size - HEAPPAGE_START) / 36u;
 }
 
+/* Items there are, never more than fit; 0 if it is no heap page. */
+static inline unsigned
+heappage_count(const void *page)
+{
+    const struct page_header *header = page;
+    unsigned lower = header->lower, count;
+
+    if (header->kind != PAGE_HEAP || lower < HEAPPAGE_START || lower > wal_page_size)
+        return 0;
+    count = (lower - HEAPPAGE_START) / 4u;
+    return count < HEAPPAGE_ITEMS_MAX ? count : HEAPPAGE_ITEMS_MAX;
+}
+
+/* 0 (unused) if there is none. */
+static inline uint32_t
+heappage_item(const void *page, unsigned n)
+{
+    const struct heappage *heap = page;
+
+    return n == 0 || n > heappage_count(page) ? 0 : heap->item[n - 1];
+}
+
+/* The row of a normal item; NULL: not normal, or it lies where no row can.  *length: head included.
+ */
+static inline struct heappage_row *
+heappage_row(const void *page, unsigned n, unsigned *length)
+{
+    uint32_t item = heappage_item(page, n);
+
+    if (heappage_item_state(item) != HEAPPAGE_NORMAL || !heappage_item_fits(item))
+        return NULL;
+    if (length != NULL)
+        *length = heappage_item_length(item);
+    return (struct heappage_row *)((uintptr_t)page + heappage_item_offset(item));
+}
+
 void heappage_init(void *page); /* an empty heap page */
 /* A heap page, or one never written that may become one (kind PAGE_ZERO). */
 bool heappage_is(const void *page);
-/* Items there are, never more than fit; 0 if it is no heap page. */
-unsigned heappage_count(const void *page);
-uint32_t heappage_item(const void *page, unsigned n); /* 0 (unused) if there is none */
 void heappage_set_item(void *page, unsigned n, uint32_t item);
-/* The row of a normal item; NULL: not normal, or it lies where no row can.  *length: head included.
- */
-struct heappage_row *heappage_row(const void *page, unsigned n, unsigned *length);
 
 /* Bytes that rows (with their heads and items) may still take; what the free-space map is told. */
 size_t heappage_free(const void *page);

@@ -42,13 +42,13 @@ prune_worthwhile(const void *page)
 static void
 drop_version(struct prune_plan *plan, const void *page, unsigned n)
 {
-    unsigned length;
+    unsigned length = 0;
     const struct heappage_row *row = heappage_row(page, n, &length);
     struct heappage_overflow pointer;
 
     plan->versions++;
-    if ((heappage_flags(row) & HEAPPAGE_OVERFLOW) == 0 || plan->chains >= PRUNE_CHAINS_MAX ||
-        length != sizeof *row + sizeof pointer)
+    if (row == NULL || (heappage_flags(row) & HEAPPAGE_OVERFLOW) == 0 ||
+        plan->chains >= PRUNE_CHAINS_MAX || length != sizeof *row + sizeof pointer)
         return;
     memcpy(&pointer, row->data, sizeof pointer);
     plan->chain[plan->chains++] = (struct overflow_chain){ row->xmin, pointer.first, pointer.last };
@@ -83,7 +83,7 @@ plan_chain(const void *page, unsigned root, csn_t horizon, uint8_t *seen, struct
 
     for (; n != 0 && !seen[n]; n = heappage_next(page, n)) {
         seen[n] = 1;
-        TRY_RETURN(visible_rest(heappage_row(page, n, NULL), horizon, &rest));
+        TRY_RETURN(visible_rest(heappage_row(page, n, NULL), horizon, false, &rest));
         if (!rest.dead) {
             alive = n;
             break;
@@ -97,7 +97,7 @@ plan_chain(const void *page, unsigned root, csn_t horizon, uint8_t *seen, struct
     if (alive != 0) {
         keep_version(plan, heappage_row(page, alive, NULL), rest.xmax_failed);
         for (n = heappage_next(page, alive); n != 0 && !seen[n]; n = heappage_next(page, n)) {
-            TRY_RETURN(visible_rest(heappage_row(page, n, NULL), horizon, &rest));
+            TRY_RETURN(visible_rest(heappage_row(page, n, NULL), horizon, false, &rest));
             if (rest.failed)
                 break; /* left to plan_orphans */
             seen[n] = 1;
@@ -131,7 +131,7 @@ plan_orphans(const void *page, csn_t horizon, const uint8_t *seen, struct prune_
 
         if (row == NULL || seen[n] || (heappage_flags(row) & HEAPPAGE_HEAP_ONLY) == 0)
             continue;
-        TRY_RETURN(visible_rest(row, horizon, &rest));
+        TRY_RETURN(visible_rest(row, horizon, false, &rest));
         if (!rest.failed) {
             keep_version(plan, row, rest.xmax_failed);
             continue;

@@ -155,7 +155,8 @@ visible_ask(const struct snapshot *snapshot, const struct heappage_row *row,
 }
 
 err_t
-visible_rest(const struct heappage_row *row, csn_t horizon, struct visible_rest *rest)
+visible_rest(
+    const struct heappage_row *row, csn_t horizon, bool freezing, struct visible_rest *rest)
 {
     unsigned flags = heappage_flags(row);
     enum xid_fate fate = XID_COMMITTED;
@@ -165,7 +166,7 @@ visible_rest(const struct heappage_row *row, csn_t horizon, struct visible_rest 
     if ((flags & HEAPPAGE_XMIN_FROZEN) == 0) {
         if ((flags & HEAPPAGE_XMIN_ABORTED) != 0)
             fate = XID_ABORTED;
-        else
+        else if (freezing || (flags & HEAPPAGE_XMIN_COMMITTED) == 0)
             TRY_RETURN(snapshot_fate(row->xmin, &fate, &csn));
         if (fate == XID_ABORTED) {
             rest->dead = rest->failed = true;
@@ -175,7 +176,7 @@ visible_rest(const struct heappage_row *row, csn_t horizon, struct visible_rest 
             rest->settled = false;
             return OK; /* its own deletion, too, is in progress */
         }
-        rest->freezable = csn < horizon;
+        rest->freezable = freezing && csn < horizon;
     }
     if (row->xmax == 0)
         return OK;

@@ -54,7 +54,8 @@ struct visible_memory {
 err_t visible_ask(const struct snapshot *snapshot, const struct heappage_row *row,
     struct visible_memory *memory, bool *sees, unsigned *hints) MUST_CHECK;
 
-/* What a version is to those who clean up. */
+/* What a version is to those who clean up; `freezing`: whether `freezable` is wanted, which costs a
+ * look-up. */
 struct visible_rest {
     bool dead;        /* nobody sees it, or ever will */
     bool failed;      /* because its maker failed */
@@ -62,8 +63,8 @@ struct visible_rest {
     bool xmax_failed; /* xmax is set, but by someone who failed */
     bool settled;     /* neither end is in progress */
 };
-err_t visible_rest(
-    const struct heappage_row *row, csn_t horizon, struct visible_rest *rest) MUST_CHECK;
+err_t visible_rest(const struct heappage_row *row, csn_t horizon, bool freezing,
+    struct visible_rest *rest) MUST_CHECK;
 
 /* What stands at a version's two ends, for writers. */
 enum visible_end { VISIBLE_NONE, VISIBLE_OWN, VISIBLE_RUNNING, VISIBLE_COMMITTED, VISIBLE_FAILED };

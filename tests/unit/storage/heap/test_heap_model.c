@@ -418,8 +418,10 @@ child_writes(struct ledgerbook *book, uint64_t seed, uint64_t first)
             OKAY(heap_insert(NULL, &fixture_heap, txn, bytes, &new_root));
         } else {
             OKAY(heap_get(NULL, &fixture_heap, txn_snapshot(txn), root[n], NULL, &version, &found));
+            invariant(found);
             OKAY(heap_update(NULL, &fixture_heap, txn, root[n], version, bytes, (x & 3) != 0,
                 &outcome, &conflict, &new_root, &heap_only));
+            invariant(outcome == HEAP_DONE);
         }
         if ((x & 15) == 7) {
             txn_abort(NULL, txn);
