@@ -285,7 +285,11 @@ advance(void)
     case CRASHED:
         if (children_count_all() > 0)
             break;
-        engine_reset(pm.options->config); /* P2 */
+        if (engine_reset(pm.options->config) != OK) { /* P2 */
+            log_fatal("%s", err_message());
+            stop_now(1);
+            break;
+        }
         begin_recovery();
         break;
     case STARTING:

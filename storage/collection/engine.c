@@ -32,14 +32,18 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/panic.h"
+#include "shmem/ledger.h"
+#include "shmem/lwlock.h"
 #include "shmem/proc.h"
 #include "shmem/segment.h"
 #include "storage/collection/catalog.h"
 #include "storage/collection/catalog_boot.h"
 #include "storage/heap/heap.h"
+#include "storage/heap/visible.h"
 #include "storage/index/btree_redo.h"
 #include "storage/page/datafile.h"
 #include "storage/page/pool.h"
+#include "storage/page/redo.h"
 #include "storage/txn/txn.h"
 #include "wal/checkpoint.h"
 
@@ -49,7 +53,9 @@
 #define RECOVERY_MEMORY ((size_t)64 << 20)
 #define OWNED_FIRST     1024
 
-static int lock_fd = -1; /* const after engine_open */
+/* Const after engine_open. */
+static int lock_fd = -1;
+static char opened_dir[PATH_SIZE];
 
 static const struct region *const regions[] = {
     &proc_region,
@@ -58,6 +64,7 @@ static const struct region *const regions[] = {
     &datafile_region,
     &pool_region,
     &txn_region,
+    &visible_region,
     &catalog_region,
 };
 #define REGION_COUNT (sizeof regions / sizeof regions[0])
@@ -180,12 +187,22 @@ engine_create(const char *data_dir, uint32_t page_size)
     if (engine_exists(data_dir))
         TRY(err_set(ERR_IN_USE, "'%s' holds a database already", data_dir));
     TRY(datafile_make_dir(data_dir));
+    TRY(control_create(data_dir, page_size));
     TRY(wal_create(data_dir));
-    TRY(control_create(data_dir, page_size)); /* last: from here on it is a database */
 out:
     if (lock >= 0)
         file_close(lock);
     return err;
+}
+
+/* The control file's copy in shared memory is guarded by a light lock, and that wants a slot. */
+static err_t
+share_control(const struct control *control)
+{
+    TRY_RETURN(proc_attach(PROC_STARTUP));
+    control_share(control, opened_dir);
+    proc_detach();
+    return OK;
 }
 
 err_t
@@ -205,7 +222,11 @@ engine_open(const struct config *config, const char *data_dir, const struct regi
         memcpy(all + REGION_COUNT, more, more_count * sizeof *more);
     (void)snprintf(name, sizeof name, "/gneiss.%ld", (long)getpid());
     TRY(segment_create(all, REGION_COUNT + more_count, config, shared ? name : NULL));
-    control_share(&control, data_dir);
+    (void)snprintf(opened_dir, sizeof opened_dir, "%s", data_dir);
+    lwlock_set_undo();
+    ledger_set_undo(LEDGER_PLACE, txn_place_undo);
+    wal_set_page_peek(redo_peek);
+    TRY(share_control(&control));
     TRY(datafile_open_dir(data_dir));
     checkpoint_set_parts(parts, PART_COUNT);
 out:
@@ -214,17 +235,14 @@ out:
     return err;
 }
 
-void
+err_t
 engine_reset(const struct config *config)
 {
-    char data_dir[PATH_SIZE];
     struct control control;
 
-    (void)snprintf(data_dir, sizeof data_dir, "%s", control_data_dir());
     segment_rebuild(config);
-    if (control_read(data_dir, &control) != OK)
-        log_fatal("%s", err_message());
-    control_share(&control, data_dir);
+    TRY_RETURN(control_read(opened_dir, &control));
+    return share_control(&control);
 }
 
 /* Files that the catalog names, sorted, for the search. */

@@ -36,7 +36,7 @@ struct engine_info {
    postmaster calls engine_reset first. */
 err_t engine_recover(const struct config *config, struct engine_info *info) MUST_CHECK;
 /* Shared memory anew, after all children are gone. */
-void engine_reset(const struct config *config);
+err_t engine_reset(const struct config *config) MUST_CHECK;
 
 /* Stop in order: last checkpoint, control file "stopped".  All others have ended; takes a slot for
  * the time. */
