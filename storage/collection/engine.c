@@ -122,8 +122,23 @@ bool
 engine_exists(const char *data_dir)
 {
     char path[PATH_SIZE];
+    struct control control;
 
-    return path_in(path, data_dir, "control") == OK && access(path, F_OK) == 0;
+    if (path_in(path, data_dir, "control") != OK || access(path, F_OK) != 0)
+        return false;
+    /* One that cannot be read is there all the same; one without a log was never finished. */
+    return control_read(data_dir, &control) != OK || control.redo != 0;
+}
+
+/* What engine_create left when it was killed half-way. */
+static err_t
+remove_unfinished(const char *data_dir)
+{
+    char path[PATH_SIZE];
+    bool found;
+
+    TRY_RETURN(path_in(path, data_dir, "control"));
+    return file_unlink(path, &found, FAULT_NONE);
 }
 
 /* Whose lock it is, as its holder wrote it; 0: unknown. */
@@ -186,6 +201,7 @@ engine_create(const char *data_dir, uint32_t page_size)
     TRY(take_lock(data_dir, 0, &lock));
     if (engine_exists(data_dir))
         TRY(err_set(ERR_IN_USE, "'%s' holds a database already", data_dir));
+    TRY(remove_unfinished(data_dir));
     TRY(datafile_make_dir(data_dir));
     TRY(control_create(data_dir, page_size));
     TRY(wal_create(data_dir));
