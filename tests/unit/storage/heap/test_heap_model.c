@@ -282,6 +282,7 @@ transfer_all_day(void *argument)
             OKAY(txn_commit(NULL, txn, false));
         }
     }
+    txn_forget_private();
     proc_detach();
     return NULL;
 }
@@ -316,6 +317,7 @@ count_all_day(void *argument)
         OKAY(txn_commit(NULL, txn, false));
         ++*rounds;
     }
+    txn_forget_private();
     proc_detach();
     return NULL;
 }
@@ -329,6 +331,7 @@ vacuum_all_day(void *argument)
         (void)fixture_vacuum();
         (void)usleep(2000);
     }
+    txn_forget_private();
     proc_detach();
     return NULL;
 }
