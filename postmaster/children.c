@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/panic.h"
 #include "postmaster/title.h"
 
 #define CHILDREN_FIRST 64
@@ -94,22 +93,53 @@ children_start(enum child_kind kind, const struct child_env *env)
     return OK;
 }
 
-bool
-children_reap(struct child *ended)
+/* Has this one ended?  Leaves it a zombie. */
+static bool
+look_at(struct child *child)
 {
-    int status;
-    pid_t pid;
+    siginfo_t info = { .si_pid = 0 };
 
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        for (size_t i = 0; i < list.count; i++) {
-            if (list.child[i].pid != pid)
-                continue;
+    if (waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+        info.si_pid != child->pid)
+        return false;
+    child->ended = true;
+    child->by_signal = info.si_code != CLD_EXITED;
+    child->code = info.si_status;
+    return true;
+}
+
+bool
+children_ended(struct child *ended)
+{
+    for (size_t i = 0; i < list.count; i++) {
+        if (!list.child[i].ended && look_at(&list.child[i])) {
             *ended = list.child[i];
-            ended->status = status;
-            list.child[i] = list.child[--list.count];
-            list.by_kind[ended->kind]--;
             return true;
         }
+    }
+    return false;
+}
+
+pid_t
+children_zombie(void)
+{
+    for (size_t i = 0; i < list.count; i++)
+        if (list.child[i].ended)
+            return list.child[i].pid;
+    return 0;
+}
+
+bool
+children_release(pid_t pid, struct child *child)
+{
+    for (size_t i = 0; i < list.count; i++) {
+        if (list.child[i].pid != pid)
+            continue;
+        (void)waitpid(pid, NULL, 0);
+        *child = list.child[i];
+        list.child[i] = list.child[--list.count];
+        list.by_kind[child->kind]--;
+        return true;
     }
     return false;
 }
@@ -130,7 +160,7 @@ void
 children_signal(enum child_kind kind, int signal)
 {
     for (size_t i = 0; i < list.count; i++)
-        if (list.child[i].kind == kind)
+        if (list.child[i].kind == kind && !list.child[i].ended)
             (void)kill(list.child[i].pid, signal);
 }
 
@@ -138,5 +168,6 @@ void
 children_signal_all(int signal)
 {
     for (size_t i = 0; i < list.count; i++)
-        (void)kill(list.child[i].pid, signal);
+        if (!list.child[i].ended)
+            (void)kill(list.child[i].pid, signal);
 }

@@ -19,6 +19,7 @@ enum child_kind {
     CHILD_WAL_WRITER,
     CHILD_BUFFER_WRITER,
     CHILD_AUTOVACUUM,
+    CHILD_UNDERTAKER,
     CHILD_BACKEND,
     CHILD_KIND_COUNT
 };
@@ -50,12 +51,19 @@ struct child {
     pid_t pid;
     enum child_kind kind;
     unsigned place;
-    int status; /* as wait(2) tells it */
+    bool ended;     /* found by children_ended; still a zombie */
+    bool by_signal; /* then `code` is the signal, else the exit code */
+    int code;
 };
-/* Take one child that has ended off the list; false: none has. */
-bool children_reap(struct child *ended);
+/* A child that has ended and was not told of yet; false: there is none.  It stays on the list, and
+   its pid its own, until children_release. */
+bool children_ended(struct child *ended);
+/* One that was told of and not released; 0: none. */
+pid_t children_zombie(void);
+/* Let the zombie go; true: it was on the list. */
+bool children_release(pid_t pid, struct child *child);
 
-unsigned children_count(enum child_kind kind);
+unsigned children_count(enum child_kind kind); /* zombies included */
 unsigned children_count_all(void);
 void children_signal(enum child_kind kind, int signal);
 void children_signal_all(int signal);

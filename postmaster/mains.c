@@ -16,6 +16,7 @@
 #include "backend/session/backend.h"
 #include "base/log.h"
 #include "postmaster/title.h"
+#include "postmaster/undertaker.h"
 #include "shmem/interrupt.h"
 #include "shmem/latch.h"
 #include "shmem/proc.h"
@@ -186,6 +187,17 @@ run_buffer_writer(const struct child_env *env)
 }
 
 static int
+run_undertaker(const struct child_env *env)
+{
+    settings = enter_without_listeners(env);
+    if (attach(PROC_UNDERTAKER) != 0)
+        return 1;
+    undertaker_run(settings->orders_fd, &settings->config->server_crash_isolation);
+    proc_detach();
+    return 0;
+}
+
+static int
 run_autovacuum(const struct child_env *env)
 {
     return run_worker(env, PROC_AUTOVACUUM, auxiliary_autovacuum);
@@ -229,5 +241,6 @@ const struct child_main mains_table[CHILD_KIND_COUNT] = {
     [CHILD_WAL_WRITER] = { "wal writer", run_wal_writer, true },
     [CHILD_BUFFER_WRITER] = { "buffer writer", run_buffer_writer, true },
     [CHILD_AUTOVACUUM] = { "autovacuum", run_autovacuum, true },
+    [CHILD_UNDERTAKER] = { "undertaker", run_undertaker, true },
     [CHILD_BACKEND] = { "backend", run_backend, false },
 };

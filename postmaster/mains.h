@@ -8,7 +8,7 @@
 #include "postmaster/children.h"
 #include "postmaster/listeners.h"
 
-#define MAINS_PRIVATE_FDS 3
+#define MAINS_PRIVATE_FDS 4
 
 struct mains_context {
     struct config *config; /* the child's own copy, by fork */
@@ -16,6 +16,7 @@ struct mains_context {
     const char *bootstrap_password;
     const struct listeners *listeners;
     int parent_fd, nudge_fd;
+    int orders_fd;                     /* the undertaker's */
     int private_fd[MAINS_PRIVATE_FDS]; /* the postmaster's alone: closed in children */
 };
 

@@ -26,7 +26,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/wait.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "backend/session/scoreboard.h"
@@ -36,10 +36,12 @@
 #include "postmaster/children.h"
 #include "postmaster/mains.h"
 #include "postmaster/title.h"
+#include "postmaster/undertaker.h"
 #include "storage/collection/engine.h"
 
 #define START_WAIT_MS \
     10000 /* for the lock and the addresses of a server that is just dying (T46) */
+#define BURIAL_NS     ((int64_t)10 * 1000000000)
 #define KILL_AFTER_NS ((int64_t)5 * 1000000000)
 #define LOOK_MS       1000
 
@@ -64,6 +66,9 @@ static struct {
     int exit_code;
     int signal_fd;
     int nudge[2];
+    int orders[2];           /* to the undertaker, and its end */
+    unsigned burials;        /* dead children that the undertaker has not reported on */
+    int64_t burial_until_ns; /* it should have by then */
     int alive[2]; /* children hold the reading end; its end of file says that the parent is gone */
     int64_t drain_until_ns; /* then commands that still run are ended */
     int64_t kill_at_ns;     /* and then their processes */
@@ -99,7 +104,8 @@ start(enum child_kind kind, unsigned place)
         .listeners = &pm.listeners,
         .parent_fd = pm.alive[0],
         .nudge_fd = pm.nudge[1],
-        .private_fd = { pm.signal_fd, pm.nudge[0], pm.alive[1] },
+        .orders_fd = pm.orders[1],
+        .private_fd = { pm.signal_fd, pm.nudge[0], pm.alive[1], pm.orders[0] },
     };
     struct child_env env = { .context = &context, .place = place };
 
@@ -168,7 +174,7 @@ begin_running(void)
 static bool
 ended_well(const struct child *child)
 {
-    return WIFEXITED(child->status) && WEXITSTATUS(child->status) == 0;
+    return !child->by_signal && child->code == 0;
 }
 
 static void
@@ -176,21 +182,78 @@ report_death(const struct child *child)
 {
     const char *title = children_main(child->kind)->title;
 
-    if (WIFSIGNALED(child->status))
+    if (child->by_signal)
         log_error("%s (process %ld) was ended by signal %d (%s)", title, (long)child->pid,
-            WTERMSIG(child->status), strsignal(WTERMSIG(child->status)));
+            child->code, strsignal(child->code));
     else
-        log_error("%s (process %ld) exited with code %d", title, (long)child->pid,
-            WEXITSTATUS(child->status));
+        log_error("%s (process %ld) exited with code %d", title, (long)child->pid, child->code);
 }
 
-/* A child died badly: what it held in shared memory is in doubt. */
+/* What a child held in shared memory is in doubt. */
 static void
 crash(void)
 {
     log_error("restarting all processes from the log");
     children_signal_all(SIGKILL);
+    pm.burials = 0;
     move(CRASHED);
+}
+
+/* Let the zombie go; its place may be given to another backend. */
+static void
+release(pid_t pid)
+{
+    struct child child;
+
+    if (children_release(pid, &child) && child.kind == CHILD_BACKEND && pm.state != CRASHED)
+        scoreboard_set(child.place, SCOREBOARD_EMPTY);
+}
+
+/* Those that waited for an undertaker who will not come. */
+static void
+release_zombies(void)
+{
+    pid_t pid;
+
+    while ((pid = children_zombie()) > 0)
+        release(pid);
+}
+
+/* Hand a backend that died to the undertaker; it stays a zombie until that is done. */
+static void
+order_burial(const struct child *child)
+{
+    struct undertaker_order order = { child->pid, child->by_signal ? child->code : 0 };
+
+    if (children_count(CHILD_UNDERTAKER) == 0 ||
+        send(pm.orders[0], &order, sizeof order, MSG_DONTWAIT | MSG_NOSIGNAL) !=
+            (ssize_t)sizeof order) {
+        crash();
+        return;
+    }
+    pm.burials++;
+    pm.burial_until_ns = clock_now_ns() + BURIAL_NS;
+}
+
+static void
+take_reports(void)
+{
+    struct undertaker_report report;
+
+    while (recv(pm.orders[0], &report, sizeof report, MSG_DONTWAIT) == (ssize_t)sizeof report) {
+        if (pm.state != RUNNING && pm.state != DRAINING)
+            continue; /* of an undertaker that has been killed since */
+        if (!report.buried) {
+            crash();
+            continue;
+        }
+        pm.burials--;
+        release(report.pid);
+    }
+    if (pm.burials > 0 && clock_now_ns() > pm.burial_until_ns) {
+        log_error("the undertaker does not answer");
+        crash();
+    }
 }
 
 static void
@@ -198,11 +261,10 @@ handle_end_of(const struct child *child)
 {
     bool well = ended_well(child);
 
-    if (child->kind == CHILD_BACKEND && pm.state != CRASHED)
-        scoreboard_set(child->place, SCOREBOARD_EMPTY);
-    if (pm.state == CRASHED || pm.state == DONE)
-        return;
-    if (child->kind == CHILD_STARTUP) {
+    if (pm.state == CRASHED || pm.state == DONE) {
+        release(child->pid);
+    } else if (child->kind == CHILD_STARTUP) {
+        release(child->pid);
         if (well)
             begin_running();
         else
@@ -210,20 +272,28 @@ handle_end_of(const struct child *child)
     } else if (child->kind == CHILD_CLOSER) {
         if (!well)
             report_death(child);
+        release(child->pid);
         pm.exit_code = well ? 0 : 1;
         move(DONE);
-    } else if (!well) {
+    } else if (well) {
+        release(child->pid);
+    } else {
         report_death(child);
+        if (child->kind == CHILD_BACKEND) {
+            order_burial(child);
+            return;
+        }
+        release(child->pid);
         crash();
     }
 }
 
 static void
-reap(void)
+look_for_ends(void)
 {
     struct child child;
 
-    while (children_reap(&child))
+    while (children_ended(&child))
         handle_end_of(&child);
 }
 
@@ -283,6 +353,7 @@ advance(void)
             stop_now(1);
         break;
     case CRASHED:
+        release_zombies();
         if (children_count_all() > 0)
             break;
         if (engine_reset(pm.options->config) != OK) { /* P2 */
@@ -362,21 +433,24 @@ loop(void)
     struct pollfd wait_for[] = {
         { .fd = pm.signal_fd, .events = POLLIN },
         { .fd = pm.nudge[0], .events = POLLIN },
+        { .fd = pm.orders[0], .events = POLLIN },
     };
 
     while (pm.state != DONE) {
-        (void)poll(wait_for, 2, LOOK_MS);
+        (void)poll(wait_for, sizeof wait_for / sizeof wait_for[0], LOOK_MS);
         drain_nudges();
         take_signals();
-        reap();
+        look_for_ends();
+        take_reports();
         advance();
     }
     children_signal_all(SIGKILL);
-    while (children_count_all() > 0) {
+    while (children_count_all() > 0) { /* zombies waiting for the undertaker included */
         struct child child;
 
-        if (!children_reap(&child))
+        if (!children_ended(&child))
             (void)usleep(1000);
+        release_zombies();
     }
 }
 
@@ -412,7 +486,8 @@ bring_up(const struct postmaster_options *options)
         log_info("made the data directory '%s'", config->server_data_dir);
     }
     TRY_RETURN(catch_signals());
-    if (pipe2(pm.nudge, O_NONBLOCK | O_CLOEXEC) != 0 || pipe2(pm.alive, O_CLOEXEC) != 0)
+    if (pipe2(pm.nudge, O_NONBLOCK | O_CLOEXEC) != 0 || pipe2(pm.alive, O_CLOEXEC) != 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pm.orders) != 0)
         return err_set_errno("could not make a pipe");
     TRY_RETURN(engine_open(
         config, config->server_data_dir, more, sizeof more / sizeof more[0], START_WAIT_MS, true));

@@ -1,0 +1,28 @@
+/*
+ * undertaker.h - cleaning up after a child that died, so that nobody else notices.
+ *
+ * The postmaster keeps the dead child as a zombie (so its pid stays its own) and sends its pid; the
+ * undertaker, a process of its own, lets go of all that the child's slot says it held, ends its
+ * transactions, gives the slot back, and answers whether that could be done.  If it could not, or
+ * the undertaker dies itself, everything is restarted from the log.
+ */
+#ifndef POSTMASTER_UNDERTAKER_H
+#define POSTMASTER_UNDERTAKER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct undertaker_order {
+    pid_t pid;
+    int signal; /* that ended it; 0: it exited by itself */
+};
+struct undertaker_report {
+    pid_t pid;
+    bool buried; /* false: restart */
+};
+
+/* Serve orders from `fd` (a SOCK_SEQPACKET socket) until its end or INTERRUPT_TERMINATE.  The
+ * caller has a slot. */
+void undertaker_run(int fd, const char *const *crash_isolation);
+
+#endif
