@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/auth/auth.h"
 #include "backend/session/backend.h"
 #include "base/log.h"
 #include "postmaster/title.h"
@@ -22,6 +23,8 @@
 #include "shmem/proc.h"
 #include "storage/collection/auxiliary.h"
 #include "storage/collection/engine.h"
+
+#define STARTUP_MEMORY ((size_t)64 << 20)
 
 static enum interrupt on_term; /* const after mains_prepare */
 
@@ -102,6 +105,22 @@ enter_without_listeners(const struct child_env *env)
     return context;
 }
 
+/* Identity, keys, and an administrator: what the first login needs. */
+static err_t
+prepare_logins(const struct mains_context *context)
+{
+    struct op op = { .verb = "startup" };
+    err_t err;
+
+    TRY_RETURN(proc_attach(PROC_STARTUP));
+    op.arena = arena_create("startup", STARTUP_MEMORY);
+    err = op.arena != NULL ? auth_boot(&op, context->config, context->bootstrap_password)
+                           : ERR_MEMORY;
+    arena_destroy(op.arena);
+    proc_detach();
+    return err;
+}
+
 static int
 run_startup(const struct child_env *env)
 {
@@ -121,6 +140,10 @@ run_startup(const struct child_env *env)
             info.recovery.torn_tail ? "; a half-written last record was left out" : "");
     if (info.orphans > 0)
         log_info("removed %ju files that belonged to nobody", (uintmax_t)info.orphans);
+    if (prepare_logins(context) != OK) {
+        (void)fprintf(stderr, "Error: %s\n", err_message());
+        return 1;
+    }
     return 0;
 }
 
@@ -145,6 +168,7 @@ reload_settings(void)
     if (settings->load(&fresh) != OK || config_reload(settings->config, fresh) != OK)
         log_warn("the configuration stays as it is: %s", err_message());
     config_destroy(fresh);
+    auth_reload();
 }
 
 static int
