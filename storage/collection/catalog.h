@@ -33,11 +33,11 @@ enum catalog_index_state { CATALOG_INDEX_BUILDING, CATALOG_INDEX_READY };
 struct catalog_index {
     uint64_t oid;
     const char *name;
-    struct index index;          /* file, kind, unique */
-    struct bytes definition;     /* BSON as MongoDB lists it: {v, key, name, unique?, sparse?,
-                                    expireAfterSeconds?, …} */
-    struct bytes key_pattern;    /* BSON {a: 1, b: -1} */
-    const struct indexkey *spec; /* compiled (base/doc/indexkey.h) */
+    struct index index;               /* file, kind, unique */
+    struct bytes definition;          /* BSON as MongoDB lists it: {v, key, name, unique?, sparse?,
+                                         expireAfterSeconds?, …} */
+    struct bytes key_pattern;         /* BSON {a: 1, b: -1} */
+    const struct indexkey_spec *spec; /* compiled (base/doc/indexkey.h) */
     bool sparse;
     bool multikey;    /* some document gave more than one key; never taken back */
     bool scalar_only; /* made by the text protocol: T-10.1 */
@@ -60,6 +60,12 @@ extern const struct region catalog_region;
 /* Begin and end a statement.  Nesting is allowed. */
 void catalog_enter(void);
 void catalog_leave(void);
+
+/* Free this thread's private copies; not in a section.  For threads that end before their process.
+ */
+void catalog_forget_private(void);
+/* After txn_end_dead for the process that died in `slot`: what it may have committed is noticed. */
+void catalog_end_dead(unsigned slot);
 
 /* Names are checked by the callers' protocols; here only: not empty, ≤ CATALOG_NAME_MAX, no NUL.
    Lookups: *collection NULL if there is none.  Under the transaction's own changes (txn may be

@@ -195,9 +195,10 @@ err_t
 engine_create(const char *data_dir, uint32_t page_size)
 {
     int lock = -1;
+    bool made;
     err_t err;
 
-    TRY(file_make_dir(data_dir, 0700, NULL));
+    TRY(file_make_dir(data_dir, 0700, &made));
     TRY(take_lock(data_dir, 0, &lock));
     if (engine_exists(data_dir))
         TRY(err_set(ERR_IN_USE, "'%s' holds a database already", data_dir));
@@ -349,7 +350,7 @@ recover_attached(const struct config *config, struct op *op, struct engine_info 
 {
     struct control control;
 
-    TRY_RETURN(wal_open(config, control_data_dir(), engine_handlers(), NULL, &info->recovery));
+    TRY_RETURN(wal_open(config, opened_dir, engine_handlers(), NULL, &info->recovery));
     txn_recovered();
     control_get(&control);
     if (control.numbers[CONTROL_NEXT_OID] == 0)

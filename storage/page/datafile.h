@@ -21,6 +21,7 @@ enum datafile_fixed {
     DATAFILE_CSN = 2, /* not kept over a restart */
     DATAFILE_CATALOG = 3,
     DATAFILE_CATALOG_FREE = 4,
+    DATAFILE_CATALOG_INDEX = 5,
     DATAFILE_FIRST = 16
 };
 

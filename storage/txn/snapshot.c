@@ -49,6 +49,16 @@ snapshot_horizon_xid(void)
     return txntable_horizon_xid();
 }
 
+void
+snapshot_newest(struct snapshot *snapshot, bool *given)
+{
+    *given = atomic_load_explicit(&txntable_own()->csn, memory_order_relaxed) != 0;
+    *snapshot = (struct snapshot){ .command = 1 };
+    /* In this order, as txntable_snapshot. */
+    snapshot->all_ended_below = txntable_ended_below();
+    snapshot->csn = txntable_next_csn();
+}
+
 err_t
 snapshot_hold(const struct snapshot *snapshot, uint32_t *place)
 {

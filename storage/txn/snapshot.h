@@ -39,6 +39,10 @@ csn_t snapshot_horizon(bool exact);
  */
 xid_t snapshot_horizon_xid(void);
 
+/* A snapshot of this very moment, for a process whose slot has one already: that one keeps what
+   this one sees from being removed.  *given false: the slot has none.  `own` is 0. */
+void snapshot_newest(struct snapshot *snapshot, bool *given);
+
 /* Keep what a snapshot sees from being removed, beyond the statement: a place in the table of
    transactions, which may be passed on to another process by its number (a cursor).  Errors:
    ERR_TOO_MANY. */

@@ -487,6 +487,22 @@ txn_wait(struct op *op, struct txn *waiter, xid_t xid)
     return err;
 }
 
+err_t
+txn_wait_all(struct op *op, struct txn *waiter)
+{
+    xid_t own = waiter != NULL ? waiter->snapshot.own : 0, xid;
+    struct place *place;
+    uint32_t at = 0;
+
+    while ((place = txntable_walk(&at)) != NULL) {
+        /* One that is being given will change only what its process finds from now on. */
+        xid = atomic_load(&place->xid);
+        if (xid != 0 && (xid & TXNTABLE_ASSIGNING) == 0 && xid != own)
+            TRY_RETURN(txn_wait(op, waiter, xid));
+    }
+    return OK;
+}
+
 /* ---- passing on ---- */
 
 err_t

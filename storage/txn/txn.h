@@ -73,6 +73,10 @@ err_t txn_at_end(
    lock may be held. */
 err_t txn_wait(struct op *op, struct txn *waiter, xid_t xid) MUST_CHECK;
 
+/* Wait until every transaction that has an xid now, `waiter`'s own left out, has ended.  Errors: as
+ * txn_wait. */
+err_t txn_wait_all(struct op *op, struct txn *waiter) MUST_CHECK;
+
 /* Pass a transaction on: detach it from this process (its place stays, owned by nobody) and take it
    up by its place elsewhere.  Files and callbacks noted in it must be empty. */
 err_t txn_park(struct txn *txn, uint32_t *place, uint64_t *ticket) MUST_CHECK;
