@@ -180,13 +180,7 @@ json_call_database(struct json_call *call, const char *member, bool *there)
 struct verb_write
 json_call_write(const struct json_call *call)
 {
-    return (struct verb_write){ NULL, json_call_flag(call, "durable", true) };
-}
-
-err_t
-json_call_put_text(struct json_call *call, const char *text)
-{
-    return buf_append_text(call->out, text);
+    return (struct verb_write){ .durable = json_call_flag(call, "durable", true) };
 }
 
 err_t

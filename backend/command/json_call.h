@@ -25,6 +25,7 @@ struct json_call {
     struct buf *scratch;  /* of the session, for documents being changed; the verb's alone */
     struct verb_ns ns;    /* what it concerns, for errors; NULL parts: it names none */
     struct bytes filter;  /* as the engine got it; size 0: none.  To tell its errors apart */
+    bool keeps_cursor;    /* a cursor was left open for later requests */
     bool worded;          /* the error's message is the text that the client gets */
 };
 
@@ -62,8 +63,6 @@ err_t json_call_database(struct json_call *call, const char *member, bool *there
 /* `durable`, outside a transaction. */
 struct verb_write json_call_write(const struct json_call *call);
 
-/* Append "key": with a comma in front unless `first`, and simple values. */
-err_t json_call_put_text(struct json_call *call, const char *text) MUST_CHECK;
 /* {"key":"value"} */
 err_t json_call_put_pair(struct json_call *call, const char *key, struct bytes value) MUST_CHECK;
 

@@ -289,41 +289,59 @@ json_document_insert(
     return bsonbuild_end(&build, stored);
 }
 
-err_t
-json_document_renew(
-    struct buf *out, struct bytes before, struct bytes after, int64_t now_ms, struct bytes *stored)
+static err_t
+rebuild(struct buf *out, const struct bsonvalue *id, const struct metadata *metadata,
+    struct bytes fields, struct bytes *stored)
 {
     struct bsonbuild build;
-    struct metadata kept;
-    struct bsonvalue id;
 
-    *stored = after;
-    if (!read_metadata(before, &kept) || !bsonwalk_get(after, "_id", &id))
-        return OK;
-    kept.version++;
-    kept.updated_ms = now_ms;
     buf_clear(out);
     bsonbuild_begin(&build, out);
-    bsonbuild_element(&build, &id);
-    put_metadata(&build, &kept, after);
-    put_fields(&build, after);
+    bsonbuild_element(&build, id);
+    put_metadata(&build, metadata, fields);
+    put_fields(&build, fields);
     return bsonbuild_end(&build, stored);
 }
 
 err_t
-json_document_upsert(struct buf *out, struct bytes made, bool new_id, bool metadata, int64_t now_ms,
-    struct bytes *stored)
+json_document_renew(
+    struct buf *out, struct bytes before, struct bytes after, int64_t now_ms, struct bytes *stored)
+{
+    struct metadata kept;
+    struct bsonvalue id, metadata;
+
+    *stored = before;
+    if (bytes_equal(before, after))
+        return OK;
+    *stored = after;
+    if (!read_metadata(before, &kept) || !bsonwalk_get(after, "_id", &id))
+        return OK;
+    if (!bsonwalk_get(after, "_metadata", &metadata)) { /* a replacement: is it the same? */
+        TRY_RETURN(rebuild(out, &id, &kept, after, stored));
+        if (bytes_equal(before, *stored))
+            return OK;
+    }
+    kept.version++;
+    kept.updated_ms = now_ms;
+    return rebuild(out, &id, &kept, after, stored);
+}
+
+err_t
+json_document_upsert(struct buf *out, struct bytes made, const struct bsonvalue *id, bool metadata,
+    int64_t now_ms, struct bytes *stored)
 {
     struct metadata fresh = { now_ms, now_ms, 1, false, 0 };
     struct bsonbuild build;
-    struct bsonvalue id;
+    struct bsonvalue key;
 
     buf_clear(out);
     bsonbuild_begin(&build, out);
-    if (new_id || !bsonwalk_get(made, "_id", &id))
+    if (id != NULL) {
+        key = *id;
+        key.key = bytes_of("_id");
+        json_document_put_sorted(&build, &key);
+    } else
         put_new_id(&build);
-    else
-        json_document_put_sorted(&build, &id);
     if (metadata)
         put_metadata(&build, &fresh, made);
     put_fields(&build, made);

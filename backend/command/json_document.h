@@ -22,14 +22,14 @@ uint64_t json_document_size(struct bytes document);
 err_t json_document_insert(struct arena *arena, struct bytes document, bool metadata,
     int64_t now_ms, struct bytes *stored) MUST_CHECK;
 
-/* What is stored after a change of `before` into `after`: in `out`, which is cleared first.  A
-   document that has no _metadata stays as it is.  */
+/* What is stored after a change of `before` into `after`: in `out`, which is cleared first;
+   `before` itself if no field differs.  A document that has no _metadata stays without.  */
 err_t json_document_renew(struct buf *out, struct bytes before, struct bytes after, int64_t now_ms,
     struct bytes *stored) MUST_CHECK;
 
-/* What is stored for a document that an upsert made; with `new_id` it gets a new _id. */
-err_t json_document_upsert(struct buf *out, struct bytes made, bool new_id, bool metadata,
-    int64_t now_ms, struct bytes *stored) MUST_CHECK;
+/* What is stored for a document that an upsert made, under `id`; NULL: a new one. */
+err_t json_document_upsert(struct buf *out, struct bytes made, const struct bsonvalue *id,
+    bool metadata, int64_t now_ms, struct bytes *stored) MUST_CHECK;
 
 /* As one flat object of JSON. */
 err_t json_document_print(struct buf *out, struct bytes document, bool metadata) MUST_CHECK;
