@@ -174,8 +174,7 @@ match_leaf(struct eval *eval, const struct filterprog_node *node, const struct b
     case FILTERPROG_GTE:
         if (value == NULL)
             return node->value.type != BSONTYPE_UNDEFINED &&
-                   compare_across(
-                       node->op, BSONORDER_UNDEFINED, bsonorder_class(node->value.type));
+                   compare_across(node->op, BSONORDER_UNDEFINED, bsonorder_class(node->value.type));
         return compare(node, value);
     case FILTERPROG_IN:
         return value == NULL ? node->has_null : in_list(eval, node, value);
@@ -345,8 +344,7 @@ filter_match(const struct filter *filter, struct bytes document, bool *matches)
 }
 
 err_t
-filterprog_match_field(
-    const struct filter *filter, const struct bsonvalue *value, bool *matches)
+filterprog_match_field(const struct filter *filter, const struct bsonvalue *value, bool *matches)
 {
     struct eval eval = { filter->node, OK };
 

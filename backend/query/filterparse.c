@@ -95,8 +95,8 @@ filterprog_is_operators(struct bytes document)
 }
 
 static err_t
-parse_regex(struct parse *parse, const struct docpath *path, struct bytes pattern,
-    struct bytes options)
+parse_regex(
+    struct parse *parse, const struct docpath *path, struct bytes pattern, struct bytes options)
 {
     struct filterprog_node *node;
     struct bsonbuild build;
@@ -116,8 +116,7 @@ parse_regex(struct parse *parse, const struct docpath *path, struct bytes patter
 }
 
 static err_t
-parse_regex_value(
-    struct parse *parse, const struct docpath *path, const struct bsonvalue *value)
+parse_regex_value(struct parse *parse, const struct docpath *path, const struct bsonvalue *value)
 {
     struct bytes pattern, options;
 
@@ -173,8 +172,8 @@ read_in_element(struct parse *parse, struct filterprog_node *node, struct bsonva
         return err_set(ERR_BAD_VALUE, "InMatchExpression equality cannot be undefined");
     case BSONTYPE_REGEX:
         bsonvalue_regex(element, &pattern, &options);
-        TRY_RETURN(regexcache_make(
-            parse->arena, pattern, options, &node->regexes[node->regex_count++]));
+        TRY_RETURN(
+            regexcache_make(parse->arena, pattern, options, &node->regexes[node->regex_count++]));
         break;
     case BSONTYPE_DOCUMENT:
         if (filterprog_is_operators(element->raw))
@@ -409,8 +408,8 @@ parse_elem_match(struct parse *parse, const struct docpath *path, const struct b
     as_value = first_field(value->raw, &first) && filterprog_is_operators(value->raw) &&
                !bytes_is(first.key, "$and") && !bytes_is(first.key, "$or") &&
                !bytes_is(first.key, "$nor") && !bytes_is(first.key, "$where");
-    TRY_RETURN(open_node(
-        parse, as_value ? FILTERPROG_ELEM_VALUE : FILTERPROG_ELEM_OBJECT, path, &at));
+    TRY_RETURN(
+        open_node(parse, as_value ? FILTERPROG_ELEM_VALUE : FILTERPROG_ELEM_OBJECT, path, &at));
     parse->node[at].expand = false;
     if (as_value) {
         TRY_RETURN(open_node(parse, FILTERPROG_AND, NULL, &inner));
@@ -441,9 +440,8 @@ parse_all(struct parse *parse, const struct docpath *path, const struct bsonvalu
         if (elem_matches < 0)
             elem_matches = is_match;
         if (elem_matches != is_match)
-            return err_set(ERR_BAD_VALUE, elem_matches == 1
-                                              ? "$all/$elemMatch has to be consistent"
-                                              : "no $ expressions in $all");
+            return err_set(ERR_BAD_VALUE, elem_matches == 1 ? "$all/$elemMatch has to be consistent"
+                                                            : "no $ expressions in $all");
         if (is_match)
             TRY_RETURN(parse_elem_match(parse, path, &first));
         else if (element.type == BSONTYPE_DOCUMENT && filterprog_is_operators(element.raw))
@@ -485,15 +483,15 @@ parse_regex_operator(struct parse *parse, const struct docpath *path, struct byt
         options = bsonvalue_string(&given);
     }
     if (memchr(pattern.size > 0 ? (const char *)pattern.data : "", 0, pattern.size) != NULL) {
-        err_t err = err_set(
-            ERR_BAD_VALUE, "Regular expression cannot contain an embedded null byte");
+        err_t err =
+            err_set(ERR_BAD_VALUE, "Regular expression cannot contain an embedded null byte");
 
         err_set_mongo(51091, NULL);
         return err;
     }
     if (memchr(options.size > 0 ? (const char *)options.data : "", 0, options.size) != NULL) {
-        err_t err = err_set(
-            ERR_BAD_VALUE, "Regular expression options string cannot contain an embedded null byte");
+        err_t err = err_set(ERR_BAD_VALUE,
+            "Regular expression options string cannot contain an embedded null byte");
 
         err_set_mongo(51108, NULL);
         return err;
@@ -523,11 +521,13 @@ parse_negated(struct parse *parse, const struct docpath *path, const struct bson
 typedef err_t parse_operator(
     struct parse *parse, const struct docpath *path, const struct bsonvalue *value);
 
-static const struct operator{
+static const struct operator
+{
     const char *name;
     enum filterprog_op compare; /* with parse NULL */
     parse_operator *parse;
-} operators_known[] = {
+}
+operators_known[] = {
     { "$eq", FILTERPROG_EQ, parse_equal },
     { "$gt", FILTERPROG_GT, NULL },
     { "$gte", FILTERPROG_GTE, NULL },
@@ -552,7 +552,7 @@ parse_one_operator(struct parse *parse, const struct docpath *path, struct bytes
     struct bsonvalue other;
 
     for (size_t i = 0; i < sizeof operators_known / sizeof operators_known[0]; i++) {
-        const struct operator*known = &operators_known[i];
+        const struct operator* known = & operators_known[i];
 
         if (!bytes_is(value->key, known->name))
             continue;

@@ -1,9 +1,9 @@
 /*
  * filterprog.h - the form of a compiled filter, for the room's own use (matching, planning).
  *
- * A program is an array of nodes in prefix order: a node's subtree is [itself, end), its first child
- * stands behind it, the next child at the child's `end`.  Node 0 is an AND.  Everything is in one
- * arena and is not changed once it is made, except for regexes' memory of their slot.
+ * A program is an array of nodes in prefix order: a node's subtree is [itself, end), its first
+ * child stands behind it, the next child at the child's `end`.  Node 0 is an AND.  Everything is in
+ * one arena and is not changed once it is made, except for regexes' memory of their slot.
  */
 #ifndef BACKEND_QUERY_FILTERPROG_H
 #define BACKEND_QUERY_FILTERPROG_H
@@ -41,8 +41,8 @@ struct filterprog_node {
     bool has_null; /* IN: null (or undefined) is in the list */
     uint32_t end;
     const struct docpath *path;
-    struct bsonvalue value;         /* comparisons; REGEX: the value for equality with a regex */
-    const struct bsonvalue *values; /* IN: sorted by bsonorder */
+    struct bsonvalue value;          /* comparisons; REGEX: the value for equality with a regex */
+    const struct bsonvalue *values;  /* IN: sorted by bsonorder */
     struct regexcache_ref **regexes; /* IN */
     struct regexcache_ref *regex;
     uint32_t value_count, regex_count;

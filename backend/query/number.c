@@ -14,11 +14,11 @@
 
 #include "base/doc/decimal.h"
 
-#define DIGITS   DECIMAL_DIGITS_MAX
-#define WORK     (2 * DIGITS + 4)
-#define BIAS     6176
-#define EXP_MAX  6111
-#define EXP_LOW  (-6176)
+#define DIGITS  DECIMAL_DIGITS_MAX
+#define WORK    (2 * DIGITS + 4)
+#define BIAS    6176
+#define EXP_MAX 6111
+#define EXP_LOW (-6176)
 
 struct operand {
     bool nan, infinite, negative;
@@ -324,21 +324,20 @@ calculate(const struct bsonvalue *a, const struct bsonvalue *b, bool multiply, u
     if (multiply ? __builtin_mul_overflow(left, right, &whole)
                  : __builtin_add_overflow(left, right, &whole))
         return false;
-    *result = of_whole(
-        whole, a->type == BSONTYPE_INT32 && b->type == BSONTYPE_INT32, room);
+    *result = of_whole(whole, a->type == BSONTYPE_INT32 && b->type == BSONTYPE_INT32, room);
     return true;
 }
 
 bool
-number_add(const struct bsonvalue *a, const struct bsonvalue *b, uint8_t *room,
-    struct bsonvalue *sum)
+number_add(
+    const struct bsonvalue *a, const struct bsonvalue *b, uint8_t *room, struct bsonvalue *sum)
 {
     return calculate(a, b, false, room, sum);
 }
 
 bool
-number_multiply(const struct bsonvalue *a, const struct bsonvalue *b, uint8_t *room,
-    struct bsonvalue *product)
+number_multiply(
+    const struct bsonvalue *a, const struct bsonvalue *b, uint8_t *room, struct bsonvalue *product)
 {
     return calculate(a, b, true, room, product);
 }

@@ -11,9 +11,9 @@
 #include "base/doc/bsonvalue.h"
 
 /* `room` (16 bytes) keeps the result's payload.  False: an int64 would overflow. */
-bool number_add(const struct bsonvalue *a, const struct bsonvalue *b, uint8_t *room,
-    struct bsonvalue *sum);
-bool number_multiply(const struct bsonvalue *a, const struct bsonvalue *b, uint8_t *room,
-    struct bsonvalue *product);
+bool number_add(
+    const struct bsonvalue *a, const struct bsonvalue *b, uint8_t *room, struct bsonvalue *sum);
+bool number_multiply(
+    const struct bsonvalue *a, const struct bsonvalue *b, uint8_t *room, struct bsonvalue *product);
 
 #endif

@@ -55,7 +55,8 @@ add_path(struct parse *parse, struct bytes text)
             link = &(*link)->next;
         child = *link;
         if (child != NULL && (last || child->child == NULL)) { /* J1 */
-            err_t err = err_set(ERR_BAD_VALUE, "Path collision at %s", (const char *)path->text.data);
+            err_t err =
+                err_set(ERR_BAD_VALUE, "Path collision at %s", (const char *)path->text.data);
 
             err_set_mongo(last && child->child != NULL ? 31250 : 31249, NULL);
             return err;
@@ -104,8 +105,8 @@ parse_fields(struct parse *parse, struct bytes document, struct bytes prefix, un
         if (path.size == 0)
             return err_set(ERR_BAD_VALUE, "FieldPath field names may not be empty strings.");
         if (path.data[0] == '$')
-            return err_set(ERR_BAD_VALUE, "unsupported projection operator: %s",
-                (const char *)path.data);
+            return err_set(
+                ERR_BAD_VALUE, "unsupported projection operator: %s", (const char *)path.data);
         if (prefix.size > 0) {
             char *text = arena_printf(parse->arena, "%.*s.%.*s", (int)prefix.size,
                 (const char *)prefix.data, (int)path.size, (const char *)path.data);
@@ -149,8 +150,7 @@ has_id_child(const struct projection *projection)
 }
 
 err_t
-projection_compile(
-    struct arena *arena, struct bytes document, const struct projection **projection)
+projection_compile(struct arena *arena, struct bytes document, const struct projection **projection)
 {
     struct parse parse = { .arena = arena };
     uint8_t *copy;
@@ -162,8 +162,8 @@ projection_compile(
     parse.made = arena_zalloc(arena, sizeof *parse.made);
     if (copy == NULL || parse.made == NULL)
         return ERR_MEMORY;
-    TRY_RETURN(parse_fields(
-        &parse, (struct bytes){ copy, document.size }, (struct bytes){ NULL, 0 }, 1));
+    TRY_RETURN(
+        parse_fields(&parse, (struct bytes){ copy, document.size }, (struct bytes){ NULL, 0 }, 1));
     if (!parse.decided)
         parse.made->include = parse.id_included;
     if (parse.made->include ? !parse.id_excluded && !has_id_child(parse.made) : parse.id_excluded)
@@ -184,8 +184,8 @@ put_whole(struct buf *out, const struct bsonvalue *value)
 }
 
 static err_t
-put_nested(bool include, const struct node *node, const struct bsonvalue *value,
-    struct bytes key, struct buf *out)
+put_nested(bool include, const struct node *node, const struct bsonvalue *value, struct bytes key,
+    struct buf *out)
 {
     TRY_RETURN(buf_append_byte(out, value->type));
     TRY_RETURN(buf_append(out, key.data, key.size));

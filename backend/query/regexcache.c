@@ -5,9 +5,9 @@
  * pattern and options to tell whether it is still the same.  Victims are taken in turn.
  *
  * INVARIANTS
- *  R1  An entry with code has a copy of the pattern; `data` fits every pattern (no captures wanted).
- *  R2  A match is bounded: MATCH_LIMIT steps, DEPTH_LIMIT levels, so no client's pattern can hold
- *      a process for long.
+ *  R1  An entry with code has a copy of the pattern; `data` fits every pattern (no captures
+ * wanted). R2  A match is bounded: MATCH_LIMIT steps, DEPTH_LIMIT levels, so no client's pattern
+ * can hold a process for long.
  *
  * IF A PROCESS DIES: everything here was its own.
  */
@@ -87,8 +87,7 @@ load(struct regexcache_ref *ref)
         memcpy(entry->pattern, ref->pattern.data, ref->pattern.size);
     entry->size = ref->pattern.size;
     entry->options = ref->options;
-    entry->code = pcre2_compile(
-        entry->pattern, entry->size, ref->options, &failure, &where, NULL);
+    entry->code = pcre2_compile(entry->pattern, entry->size, ref->options, &failure, &where, NULL);
     if (entry->code == NULL) {
         PCRE2_UCHAR text[128];
         err_t err;
@@ -135,8 +134,8 @@ read_options(struct bytes options, uint32_t *bits)
 }
 
 err_t
-regexcache_make(struct arena *arena, struct bytes pattern, struct bytes options,
-    struct regexcache_ref **ref)
+regexcache_make(
+    struct arena *arena, struct bytes pattern, struct bytes options, struct regexcache_ref **ref)
 {
     struct regexcache_ref *made = arena_zalloc(arena, sizeof *made);
 

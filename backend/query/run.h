@@ -42,6 +42,12 @@ err_t run_restore(struct op *op, const struct catalog_collection *collection,
     const struct run_query *query, const struct snapshot *snapshot, struct bytes state,
     struct run **run) MUST_CHECK;
 
+/* A saved state that nobody will take up: what it keeps on disk is removed. */
+void run_forget(struct bytes state);
+
+/* Memory of one sort before it spills (the setting work_mem); before anything runs. */
+void run_configure(size_t memory);
+
 /* What was chosen and why, as BSON, for explain; and how much was looked at. */
 err_t run_explain(struct run *run, struct buf *document) MUST_CHECK;
 

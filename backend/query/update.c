@@ -25,7 +25,8 @@
 #include "base/doc/objectid.h"
 
 #define TEXT_MAX  1000
-#define INDEX_MAX 1500000 /* elements that an update may put before one beyond the end: MongoDB's */
+#define INDEX_MAX 1500000 /* elements that an update may put before one beyond the end: MongoDB's \
+                           */
 
 static err_t apply_node(struct updateprog_apply *apply, const struct updateprog_node *node,
     struct bytes key, const struct bsonvalue *old);
@@ -120,8 +121,8 @@ updateprog_creates(const struct updateprog_apply *apply, const struct updateprog
 }
 
 static err_t
-not_viable(struct updateprog_apply *apply, const struct updateprog_node *child,
-    struct bytes key, const struct bsonvalue *old)
+not_viable(struct updateprog_apply *apply, const struct updateprog_node *child, struct bytes key,
+    const struct bsonvalue *old)
 {
     return err_set(ERR_PATH_NOT_VIABLE, "Cannot create field '%.*s' in element %s",
         (int)child->name.size, (const char *)child->name.data,
@@ -208,7 +209,8 @@ apply_current_date(
 
     if (node->value.type == BSONTYPE_TIMESTAMP) {
         static _Thread_local uint32_t increment;
-        uint64_t stamp = ((uint64_t)(now / 1000) << 32) | (++increment == 0 ? ++increment : increment);
+        uint64_t stamp =
+            ((uint64_t)(now / 1000) << 32) | (++increment == 0 ? ++increment : increment);
 
         memcpy(room, &stamp, sizeof stamp);
         value = bsonvalue_make(BSONTYPE_TIMESTAMP, (struct bytes){ room, 8 });
@@ -241,8 +243,7 @@ apply_leaf(struct updateprog_apply *apply, const struct updateprog_node *node, s
         return OK;
     switch (node->op) {
     case UPDATEPROG_SET_ON_INSERT:
-        return updateprog_put(
-            apply->out, key, apply->insert || old == NULL ? &node->value : old);
+        return updateprog_put(apply->out, key, apply->insert || old == NULL ? &node->value : old);
     case UPDATEPROG_UNSET:
     case UPDATEPROG_RENAME_FROM:
         return OK;
@@ -270,8 +271,7 @@ apply_leaf(struct updateprog_apply *apply, const struct updateprog_node *node, s
 
 /* All fields of a level: `old` is the document there, or an empty one. */
 static err_t
-apply_fields(
-    struct updateprog_apply *apply, const struct updateprog_node *node, struct bytes old)
+apply_fields(struct updateprog_apply *apply, const struct updateprog_node *node, struct bytes old)
 {
     const uint8_t *from = old.data + 4;
     const struct updateprog_node *child;
@@ -338,8 +338,8 @@ extend_array(struct updateprog_apply *apply, const struct updateprog_node *child
                 "Cannot create field '%.*s': it is too far beyond the end of the array",
                 (int)child->name.size, (const char *)child->name.data);
         for (; count < child->index; count++)
-            TRY_RETURN(updateprog_put(apply->out, bsonbuild_index_key((uint32_t)count, room),
-                &bsonvalue_null));
+            TRY_RETURN(updateprog_put(
+                apply->out, bsonbuild_index_key((uint32_t)count, room), &bsonvalue_null));
         TRY_RETURN(apply_element(apply, child, child->name, NULL));
         count++;
     }

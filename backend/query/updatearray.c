@@ -46,8 +46,8 @@ put_item(struct buf *out, size_t index, const struct bsonvalue *value)
 }
 
 static err_t
-put_list(struct updateprog_apply *apply, struct bytes key, const struct bsonvalue *item,
-    size_t count)
+put_list(
+    struct updateprog_apply *apply, struct bytes key, const struct bsonvalue *item, size_t count)
 {
     size_t at;
 
@@ -96,8 +96,7 @@ by_pattern(const void *a, const void *b, void *context)
                 double direction = 1;
 
                 do {
-                    const uint8_t *dot =
-                        rest.size > 0 ? memchr(rest.data, '.', rest.size) : NULL;
+                    const uint8_t *dot = rest.size > 0 ? memchr(rest.data, '.', rest.size) : NULL;
                     bool found;
 
                     name = rest;
@@ -135,9 +134,9 @@ push_general(struct updateprog_apply *apply, const struct updateprog_push *push,
     TRY_RETURN(gather(apply->op, old, each.count, &list));
     where = list.count;
     if (push->has_position && push->position < (int64_t)list.count) {
-        where = push->position >= 0                            ? (size_t)push->position
+        where = push->position >= 0                      ? (size_t)push->position
                 : -push->position >= (int64_t)list.count ? 0
-                                                               : list.count - (size_t)-push->position;
+                                                         : list.count - (size_t)-push->position;
     }
     memmove(&list.item[where + each.count], &list.item[where],
         (list.count - where) * sizeof *list.item);
@@ -173,8 +172,8 @@ apply_push(struct updateprog_apply *apply, const struct updateprog_node *node, s
         if (old->type != BSONTYPE_ARRAY)
             return err_set(ERR_BAD_VALUE,
                 "The field '%.*s' must be an array but is of type %s in document %s",
-                (int)node->path.size, (const char *)node->path.data,
-                bsonvalue_type_name(old->type), updateprog_id_text(apply->op, apply->document));
+                (int)node->path.size, (const char *)node->path.data, bsonvalue_type_name(old->type),
+                updateprog_id_text(apply->op, apply->document));
         array = old->raw;
     }
     if (!push->has_position && !push->has_slice && !push->by_value && push->sort.size == 0)

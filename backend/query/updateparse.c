@@ -77,9 +77,8 @@ check_name(const struct docpath *path, struct bytes name, uint32_t part)
         return err_set(ERR_BAD_VALUE,
             "Cannot have positional (i.e. '$') element in the first position in path '%s'", text);
     if (bytes_is(name, "$") || (name.size > 2 && name.data[1] == '['))
-        return err_set(ERR_BAD_VALUE,
-            "the positional operator '%.*s' in '%s' is not supported", (int)name.size,
-            (const char *)name.data, text);
+        return err_set(ERR_BAD_VALUE, "the positional operator '%.*s' in '%s' is not supported",
+            (int)name.size, (const char *)name.data, text);
     return err_set(ERR_DOLLAR_PREFIX,
         "The dollar ($) prefixed field '%.*s' in '%s' is not allowed in the context of an update "
         "document.",
@@ -113,8 +112,7 @@ descend(struct parse *parse, struct updateprog_node *parent, const struct docpat
     if (parent->child != NULL && (made->all || parent->child->all))
         return err_set(ERR_CONFLICTING_UPDATE,
             "Updating the path '%s' would create a conflict at '%.*s'",
-            (const char *)path->text.data, (int)parent->path.size,
-            (const char *)parent->path.data);
+            (const char *)path->text.data, (int)parent->path.size, (const char *)parent->path.data);
     made->next = *link;
     *link = made;
     *child = made;
@@ -148,8 +146,9 @@ static err_t
 read_number(const struct bsonvalue *value, const char *what, int64_t *number)
 {
     if (!bsonvalue_is_number(value->type) || !bsonvalue_to_int64(value, false, number))
-        return err_set(ERR_BAD_VALUE, "The value for %s must be an integer value but was given type: %s",
-            what, bsonvalue_type_name(value->type));
+        return err_set(ERR_BAD_VALUE,
+            "The value for %s must be an integer value but was given type: %s", what,
+            bsonvalue_type_name(value->type));
     return OK;
 }
 
@@ -183,8 +182,9 @@ read_sort(const struct bsonvalue *value, struct updateprog_push *push)
             return err_set(ERR_BAD_VALUE, "The $sort field cannot be empty");
         if (field.key.data[0] == '.' || field.key.data[field.key.size - 1] == '.' ||
             strstr((const char *)field.key.data, "..") != NULL)
-            return err_set(ERR_BAD_VALUE, "The $sort field is a dotted field but has an empty "
-                                          "part: %s",
+            return err_set(ERR_BAD_VALUE,
+                "The $sort field is a dotted field but has an empty "
+                "part: %s",
                 (const char *)field.key.data);
     }
     TRY_RETURN(bsonwalk_end(&walk));
@@ -273,8 +273,8 @@ parse_current_date(struct updateprog_node *node)
                 bytes_is(name, "date") ? (uint8_t)BSONTYPE_DATE : (uint8_t)BSONTYPE_TIMESTAMP;
             return OK;
         }
-        return err_set(ERR_BAD_VALUE,
-            "The '$type' string field is required to be 'date' or 'timestamp'");
+        return err_set(
+            ERR_BAD_VALUE, "The '$type' string field is required to be 'date' or 'timestamp'");
     }
     return err_set(ERR_BAD_VALUE,
         "%s is not valid type for $currentDate. Please use a boolean ('true') or a $type "
@@ -337,14 +337,13 @@ check_pop(const struct bsonvalue *value)
     int64_t number;
 
     if (!bsonvalue_is_number(value->type))
-        return err_set(ERR_FAILED_TO_PARSE, "Expected a number in: %s",
-            (const char *)value->key.data);
-    if (!bsonvalue_to_int64(value, false, &number))
-        return err_set(ERR_FAILED_TO_PARSE, "Expected an integer: %s",
-            (const char *)value->key.data);
-    if (number != 1 && number != -1)
         return err_set(
-            ERR_FAILED_TO_PARSE, "$pop expects 1 or -1, found: %lld", (long long)number);
+            ERR_FAILED_TO_PARSE, "Expected a number in: %s", (const char *)value->key.data);
+    if (!bsonvalue_to_int64(value, false, &number))
+        return err_set(
+            ERR_FAILED_TO_PARSE, "Expected an integer: %s", (const char *)value->key.data);
+    if (number != 1 && number != -1)
+        return err_set(ERR_FAILED_TO_PARSE, "$pop expects 1 or -1, found: %lld", (long long)number);
     return OK;
 }
 
@@ -431,8 +430,8 @@ check_replacement(struct bytes document)
 }
 
 err_t
-update_compile(struct arena *arena, struct bytes document, enum update_rule rule,
-    const struct update **update)
+update_compile(
+    struct arena *arena, struct bytes document, enum update_rule rule, const struct update **update)
 {
     struct update *made = arena_zalloc(arena, sizeof *made);
     struct parse parse = { arena, made };
@@ -471,8 +470,8 @@ update_is_replacement(const struct update *update)
 }
 
 err_t
-updateprog_set(struct arena *arena, struct update *update, struct bytes path,
-    const struct bsonvalue *value)
+updateprog_set(
+    struct arena *arena, struct update *update, struct bytes path, const struct bsonvalue *value)
 {
     struct parse parse = { arena, update };
     struct updateprog_node *node;

@@ -46,7 +46,7 @@ struct updateprog_node {
     int64_t index;           /* of an array's element; -1: no number */
     struct updateprog_node *child, *next;
     enum updateprog_op op;
-    bool all;              /* the name is $[]: every element */
+    bool all;               /* the name is $[]: every element */
     struct bsonvalue value; /* the operand */
     const struct updateprog_push *push;
     const struct filter *filter; /* PULL: the condition; NULL: equality with `value` */
@@ -86,7 +86,6 @@ err_t updateprog_set(struct arena *arena, struct update *update, struct bytes pa
 
 /* {_id: …} of the document as text for messages, in op's arena; never NULL. */
 const char *updateprog_id_text(struct op *op, struct bytes document);
-const char *updateprog_value_text(
-    struct op *op, struct bytes name, const struct bsonvalue *value);
+const char *updateprog_value_text(struct op *op, struct bytes name, const struct bsonvalue *value);
 
 #endif
