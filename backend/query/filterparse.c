@@ -304,7 +304,7 @@ add_type(const struct bsonvalue *value, uint64_t *types)
     if (value->type == BSONTYPE_STRING)
         return type_of_name(bsonvalue_string(value), types);
     if (!bsonvalue_is_number(value->type))
-        return err_set(ERR_BAD_VALUE, "type must be represented as a number or a string");
+        return err_set(ERR_TYPE_MISMATCH, "type must be represented as a number or a string");
     if (bsonvalue_to_double(value, &number) && number == 0)
         return err_set(ERR_BAD_VALUE,
             "$type: 0 is not a valid type code; use {$exists: false} instead of {$type: 0}");
@@ -477,7 +477,7 @@ parse_regex_operator(struct parse *parse, const struct docpath *path, struct byt
             return err_set(ERR_BAD_VALUE, "$options has to be a string");
         if (options.size > 0) {
             err = err_set(ERR_BAD_VALUE, "options set in both $regex and $options");
-            err_set_mongo(51075, NULL);
+            err_set_mongo(51074, NULL);
             return err;
         }
         options = bsonvalue_string(&given);

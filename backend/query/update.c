@@ -24,9 +24,10 @@
 #include "base/doc/jsonprint.h"
 #include "base/doc/objectid.h"
 
-#define TEXT_MAX  1000
-#define INDEX_MAX 1500000 /* elements that an update may put before one beyond the end: MongoDB's \
-                           */
+#define TEXT_MAX 1000
+#define INDEX_MAX                                                                   \
+    1500000 /* elements that an update may put before one beyond the end: MongoDB's \
+             */
 
 static err_t apply_node(struct updateprog_apply *apply, const struct updateprog_node *node,
     struct bytes key, const struct bsonvalue *old);
@@ -357,7 +358,8 @@ apply_array(struct updateprog_apply *apply, const struct updateprog_node *node, 
     size_t at;
 
     for (; child != NULL; child = child->next)
-        if (child->index < 0 && !child->all && updateprog_creates(apply, child))
+        if (child->index < 0 && !child->all &&
+            (updateprog_creates(apply, child) || child->op == UPDATEPROG_POP))
             return not_viable(apply, child, key, old);
     TRY_RETURN(updateprog_open(apply->out, key, BSONTYPE_ARRAY, &at));
     TRY_RETURN(bsonwalk_begin(&walk, old->raw));
@@ -407,7 +409,7 @@ apply_node(struct updateprog_apply *apply, const struct updateprog_node *node, s
         return updateprog_close(apply->out, at);
     }
     for (const struct updateprog_node *child = node->child; child != NULL; child = child->next)
-        if (updateprog_creates(apply, child))
+        if (updateprog_creates(apply, child) || child->op == UPDATEPROG_POP)
             return not_viable(apply, child, key, old);
     return updateprog_put(apply->out, key, old);
 }

@@ -242,7 +242,12 @@ parse_pull(struct parse *parse, struct updateprog_node *node)
     struct bytes condition;
 
     if (node->value.type == BSONTYPE_DOCUMENT) {
-        if (filterprog_is_operators(node->value.raw))
+        struct bsonvalue first;
+
+        if (filterprog_is_operators(node->value.raw) &&
+            !bsonwalk_get(node->value.raw, "$or", &first) &&
+            !bsonwalk_get(node->value.raw, "$and", &first) &&
+            !bsonwalk_get(node->value.raw, "$nor", &first))
             return filterprog_compile_condition(parse->arena, node->value.raw, &node->filter);
         node->filter_documents = true;
         return filter_compile(parse->arena, node->value.raw, &node->filter);
