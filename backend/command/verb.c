@@ -321,6 +321,53 @@ verb_list_indexes(struct op *op, const struct verb_ns *ns, const struct bytes **
     return err;
 }
 
+static err_t
+copy_slice(struct op *op, struct bytes from, struct bytes *to)
+{
+    *to = (struct bytes){ NULL, from.size };
+    if (from.size == 0)
+        return OK;
+    to->data = arena_copy(op->arena, from.data, from.size);
+    return to->data != NULL ? OK : ERR_MEMORY;
+}
+
+err_t
+verb_describe(
+    struct op *op, const struct verb_ns *ns, struct verb_collection *collection, bool *found)
+{
+    const struct catalog_collection *entry = NULL;
+    err_t err;
+
+    *collection = (struct verb_collection){ .options = { NULL, 0 } };
+    catalog_enter();
+    err = catalog_find(op, NULL, ns->tenant, ns->database, ns->collection, &entry);
+    *found = err == OK && entry != NULL;
+    if (*found) {
+        memcpy(collection->uuid, entry->uuid, sizeof collection->uuid);
+        err = copy_slice(op, entry->options, &collection->options);
+        if (err == OK && entry->index_count > 0)
+            err = copy_slice(op, entry->index[0]->definition, &collection->id_index);
+    }
+    catalog_leave();
+    return err;
+}
+
+err_t
+verb_stats(struct op *op, const struct verb_ns *ns, struct collection_stats *stats, bool *found)
+{
+    const struct catalog_collection *entry = NULL;
+    err_t err;
+
+    *stats = (struct collection_stats){ .rows = 0 };
+    catalog_enter();
+    err = catalog_find(op, NULL, ns->tenant, ns->database, ns->collection, &entry);
+    *found = err == OK && entry != NULL;
+    if (*found)
+        err = collection_stats(op, entry, stats);
+    catalog_leave();
+    return err;
+}
+
 /* ---- definitions ---- */
 
 static err_t

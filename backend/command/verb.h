@@ -114,6 +114,17 @@ err_t verb_list_databases(
 err_t verb_list_collections(struct op *op, const char *tenant, const char *database,
     const char *const **names, size_t *count) MUST_CHECK;
 
+/* What a collection is, in the op's arena; and how large. */
+struct verb_collection {
+    uint8_t uuid[16];
+    struct bytes options;  /* BSON; may be empty */
+    struct bytes id_index; /* definition of _id_ */
+};
+err_t verb_describe(struct op *op, const struct verb_ns *ns, struct verb_collection *collection,
+    bool *found) MUST_CHECK;
+err_t verb_stats(struct op *op, const struct verb_ns *ns, struct collection_stats *stats,
+    bool *found) MUST_CHECK;
+
 /* Definitions; durable.  `options` BSON as MongoDB's create takes them, or empty.  Creating what
    exists: ERR_NAMESPACE_EXISTS. */
 err_t verb_create_collection(

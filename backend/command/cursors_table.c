@@ -1,0 +1,458 @@
+/*
+ * cursors_table.c - the places of cursors in shared memory.
+ *
+ * STATES of a place
+ *
+ *            add                 park
+ *     FREE ───────▶ TAKEN ◀═════════════▶ PARKED
+ *       ▲             │         take        │
+ *       └─────────────┴── free (of a taken one; who wants to free a parked one takes it first)
+ *
+ * FORM of an id: 43 random bits, then the place's number in 20, so that it is found at once and
+ * cannot be guessed; the sign bit is 0.
+ *
+ * INVARIANTS
+ *   K1  A place is TAKEN by the process whose ledger names it, PARKED by nobody, FREE in the chain.
+ *   K2  A snapshot's hold belongs to the place from the moment that it stands in `hold`, and is let
+ *       go of in the same critical section that takes it out.
+ *   K3  A file of a place belongs to this run of the server: its name has the run's number.
+ *
+ * IF A PROCESS DIES with a place taken, the undertaker frees the place (release_dead): the cursor
+ * is lost, its snapshot is let go of.  Inside a critical section everything is restarted.
+ */
+#include "backend/command/cursors_table.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/crit.h"
+#include "base/file.h"
+#include "base/panic.h"
+#include "base/rand.h"
+#include "shmem/ledger.h"
+#include "shmem/lwlock.h"
+#include "shmem/proc.h"
+
+#define INDEX_BITS 20
+#define INDEX_MASK (((uint64_t)1 << INDEX_BITS) - 1)
+#define DIR_MAX    4000
+
+enum state { FREE, TAKEN, PARKED };
+
+struct place {
+    _Atomic uint64_t id_seen; /* copies of id and turn for a glance; 0: free */
+    _Atomic uint64_t turn_seen;
+    uint32_t state;  /* guard: lock */
+    uint32_t taker;  /* slot number; guard: lock */
+    uint32_t next;   /* in the chain of free ones; guard: lock */
+    bool killed;     /* guard: lock */
+    int64_t used_ns; /* when it was parked; guard: lock */
+    struct cursors_table_entry entry;
+};
+
+static struct table {
+    struct lwlock lock;
+    uint32_t count;      /* const after init */
+    uint32_t free;       /* first of the chain; guard: lock */
+    uint32_t high_water; /* no place at or above was ever used; guard: lock */
+    uint32_t run;        /* number of this run of the server; const after init */
+    _Atomic uint64_t open;
+    _Atomic uint32_t swept; /* files of earlier runs are gone */
+    uint32_t pad[3];
+    char dir[DIR_MAX]; /* for files; const after init */
+    _Alignas(64) struct place place[];
+} * shared;
+
+size_t
+cursors_table_size(const struct config *config)
+{
+    return sizeof *shared + (size_t)config->max_cursors * sizeof(struct place);
+}
+
+/* K2: with the place taken, or its taker dead. */
+static void
+let_go_of_snapshot(struct place *place)
+{
+    uint32_t hold = place->entry.hold;
+
+    if (hold == CURSORS_TABLE_NONE)
+        return;
+    crit_begin();
+    place->entry.hold = CURSORS_TABLE_NONE;
+    snapshot_let_go(hold);
+    crit_end();
+}
+
+static bool
+path_of(uint32_t index, char path[PATH_MAX])
+{
+    int size =
+        snprintf(path, PATH_MAX, "%s/cursor-%08x-%u", shared->dir, shared->run, (unsigned)index);
+
+    return size > 0 && size < PATH_MAX;
+}
+
+static void
+remove_file(struct place *place, uint32_t index)
+{
+    char path[PATH_MAX];
+
+    if ((place->entry.query_in_file || place->entry.state_in_file) && path_of(index, path))
+        (void)unlink(path); /* what stays is removed by the next run (K3) */
+}
+
+/* Put an emptied place into the chain.  Under the lock. */
+static void
+chain(struct place *place, uint32_t index)
+{
+    crit_begin();
+    place->state = FREE;
+    place->killed = false;
+    place->entry.id = 0;
+    place->entry.owner = 0;
+    place->entry.query_in_file = place->entry.state_in_file = false;
+    place->entry.query_size = place->entry.state_size = 0;
+    place->next = shared->free;
+    shared->free = index;
+    crit_end();
+    (void)atomic_fetch_sub_explicit(&shared->open, 1, memory_order_relaxed);
+}
+
+static void
+empty(struct place *place, uint32_t index)
+{
+    atomic_store_explicit(&place->id_seen, 0, memory_order_relaxed);
+    let_go_of_snapshot(place);
+    remove_file(place, index);
+    lwlock_acquire(&shared->lock, LW_EXCLUSIVE);
+    chain(place, index);
+    lwlock_release(&shared->lock);
+}
+
+/* The undertaker's part: K1. */
+static err_t
+release_dead(unsigned slot, uint64_t id, enum ledger_state state)
+{
+    struct place *place;
+    bool mine;
+
+    (void)state;
+    if (id >= shared->count)
+        return err_set(ERR_INTERNAL, "a dead process had cursor place %ju", (uintmax_t)id);
+    place = &shared->place[id];
+    lwlock_acquire(&shared->lock, LW_SHARED);
+    mine = place->state == TAKEN && place->taker == slot;
+    lwlock_release(&shared->lock);
+    if (mine)
+        empty(place, (uint32_t)id);
+    return OK;
+}
+
+void
+cursors_table_init(void *zeroed, const struct config *config)
+{
+    shared = zeroed;
+    lwlock_init(&shared->lock, RANK_CURSORS);
+    shared->count = (uint32_t)config->max_cursors;
+    for (uint32_t i = 0; i < shared->count; i++) {
+        shared->place[i].next = i + 1 < shared->count ? i + 1 : CURSORS_TABLE_NONE;
+        shared->place[i].entry.hold = CURSORS_TABLE_NONE;
+    }
+    rand_secure(&shared->run, sizeof shared->run);
+    (void)snprintf(shared->dir, sizeof shared->dir, "%s/tmp", config->server_data_dir);
+    ledger_set_undo(LEDGER_CURSOR, (struct ledger_undo){ release_dead });
+}
+
+static int64_t
+new_id(uint32_t index)
+{
+    uint64_t random;
+
+    rand_secure(&random, sizeof random);
+    random &= (uint64_t)INT64_MAX & ~INDEX_MASK;
+    if (random == 0)
+        random = INDEX_MASK + 1;
+    return (int64_t)(random | index);
+}
+
+err_t
+cursors_table_add(uint32_t *index)
+{
+    struct place *place = NULL;
+    unsigned entry;
+
+    lwlock_acquire(&shared->lock, LW_EXCLUSIVE);
+    *index = shared->free;
+    if (*index != CURSORS_TABLE_NONE) {
+        place = &shared->place[*index];
+        entry = ledger_intend(LEDGER_CURSOR, *index);
+        crit_begin();
+        shared->free = place->next;
+        if (*index >= shared->high_water)
+            shared->high_water = *index + 1;
+        place->state = TAKEN;
+        place->taker = proc_self->index;
+        place->killed = false;
+        place->entry.id = new_id(*index);
+        place->entry.turn = 0;
+        place->entry.delivered = 0;
+        place->entry.no_timeout = false;
+        crit_end();
+        ledger_confirm(entry);
+        (void)atomic_fetch_add_explicit(&shared->open, 1, memory_order_relaxed);
+    }
+    lwlock_release(&shared->lock);
+    if (place == NULL)
+        return err_set(ERR_TOO_MANY, "too many open cursors: memory.max_cursors is %u",
+            (unsigned)shared->count);
+    return OK;
+}
+
+struct cursors_table_entry *
+cursors_table_at(uint32_t index)
+{
+    invariant(index < shared->count);
+    return &shared->place[index].entry;
+}
+
+/* The place of this id, or NULL.  Under the lock. */
+static struct place *
+find(int64_t id, uint32_t *index)
+{
+    *index = (uint32_t)((uint64_t)id & INDEX_MASK);
+    if (id <= 0 || *index >= shared->count || shared->place[*index].state == FREE ||
+        shared->place[*index].entry.id != id)
+        return NULL;
+    return &shared->place[*index];
+}
+
+/* Under the exclusive lock. */
+static void
+take(struct place *place, uint32_t index)
+{
+    unsigned entry = ledger_intend(LEDGER_CURSOR, index);
+
+    crit_begin();
+    place->state = TAKEN;
+    place->taker = proc_self->index;
+    crit_end();
+    ledger_confirm(entry);
+}
+
+static void
+clear_ledger(uint32_t index)
+{
+    int entry = ledger_find(LEDGER_CURSOR, index);
+
+    invariant(entry >= 0); /* K1 */
+    ledger_clear((unsigned)entry);
+}
+
+enum cursors_table_answer
+cursors_table_take(int64_t id, const char *name, uint64_t owner, uint32_t *index)
+{
+    enum cursors_table_answer answer = CURSORS_TABLE_TAKEN;
+    struct place *place;
+
+    lwlock_acquire(&shared->lock, LW_EXCLUSIVE);
+    place = find(id, index);
+    if (place == NULL || place->killed)
+        answer = CURSORS_TABLE_MISSING;
+    else if (name != NULL && strcmp(place->entry.name, name) != 0)
+        answer = CURSORS_TABLE_OTHER_NAME;
+    else if (name != NULL && place->entry.owner != owner)
+        answer = CURSORS_TABLE_OTHER_OWNER;
+    else if (place->state == TAKEN)
+        answer = CURSORS_TABLE_BUSY;
+    else
+        take(place, *index);
+    lwlock_release(&shared->lock);
+    return answer;
+}
+
+void
+cursors_table_park(uint32_t index, int64_t now_ns)
+{
+    struct place *place = &shared->place[index];
+    bool killed;
+
+    place->entry.turn++;
+    atomic_store_explicit(&place->id_seen, (uint64_t)place->entry.id, memory_order_relaxed);
+    atomic_store_explicit(&place->turn_seen, place->entry.turn, memory_order_release);
+    lwlock_acquire(&shared->lock, LW_EXCLUSIVE);
+    killed = place->killed;
+    if (!killed) {
+        crit_begin();
+        place->used_ns = now_ns;
+        place->state = PARKED;
+        clear_ledger(index);
+        crit_end();
+    }
+    lwlock_release(&shared->lock);
+    if (killed)
+        cursors_table_free(index);
+}
+
+void
+cursors_table_free(uint32_t index)
+{
+    empty(&shared->place[index], index);
+    clear_ledger(index);
+}
+
+bool
+cursors_table_kill(int64_t id, const char *name)
+{
+    struct place *place;
+    uint32_t index;
+    bool found, mine;
+
+    lwlock_acquire(&shared->lock, LW_EXCLUSIVE);
+    place = find(id, &index);
+    found =
+        place != NULL && !place->killed && (name == NULL || strcmp(place->entry.name, name) == 0);
+    mine = found && place->state == PARKED;
+    if (mine)
+        take(place, index);
+    else if (found)
+        place->killed = true;
+    lwlock_release(&shared->lock);
+    if (mine)
+        cursors_table_free(index);
+    return found;
+}
+
+void
+cursors_table_sweep(uint64_t owner, int64_t idle_since_ns)
+{
+    uint32_t end = shared->high_water;
+
+    if (cursors_table_count() == 0)
+        return;
+    for (uint32_t i = 0; i < end; i++) {
+        struct place *place = &shared->place[i];
+        bool mine;
+
+        if (atomic_load_explicit(&place->id_seen, memory_order_relaxed) == 0)
+            continue;
+        lwlock_acquire(&shared->lock, LW_EXCLUSIVE);
+        mine = place->state == PARKED && (owner == 0 || place->entry.owner == owner) &&
+               (owner != 0 || (!place->entry.no_timeout && place->used_ns <= idle_since_ns));
+        if (mine)
+            take(place, i);
+        lwlock_release(&shared->lock);
+        if (mine)
+            cursors_table_free(i);
+    }
+}
+
+bool
+cursors_table_current(uint32_t index, int64_t id, uint64_t turn)
+{
+    const struct place *place = &shared->place[index];
+
+    return atomic_load_explicit(&place->turn_seen, memory_order_acquire) == turn &&
+           atomic_load_explicit(&place->id_seen, memory_order_relaxed) == (uint64_t)id;
+}
+
+uint64_t
+cursors_table_count(void)
+{
+    return atomic_load_explicit(&shared->open, memory_order_relaxed);
+}
+
+void
+cursors_table_keep_snapshot(uint32_t index, const struct snapshot *snapshot, uint32_t hold)
+{
+    struct cursors_table_entry *entry = cursors_table_at(index);
+
+    crit_begin(); /* K2 */
+    entry->snapshot = *snapshot;
+    entry->hold = hold;
+    snapshot_pass(hold);
+    crit_end();
+}
+
+/* Make the folder, and remove what an earlier run of the server left there (K3). */
+static err_t
+prepare_dir(void)
+{
+    char mine[32];
+    bool made;
+    DIR *dir;
+
+    if (atomic_load_explicit(&shared->swept, memory_order_relaxed) != 0)
+        return OK;
+    TRY_RETURN(file_make_dir(shared->dir, 0700, &made));
+    (void)snprintf(mine, sizeof mine, "cursor-%08x-", shared->run);
+    dir = opendir(shared->dir);
+    if (dir == NULL)
+        return err_set_errno("could not read '%s'", shared->dir);
+    for (const struct dirent *file = readdir(dir); file != NULL; file = readdir(dir))
+        if (strncmp(file->d_name, "cursor-", 7) == 0 &&
+            strncmp(file->d_name, mine, strlen(mine)) != 0)
+            (void)unlinkat(dirfd(dir), file->d_name, 0);
+    (void)closedir(dir);
+    atomic_store_explicit(&shared->swept, 1, memory_order_relaxed);
+    return OK;
+}
+
+err_t
+cursors_table_write_file(uint32_t index, struct bytes query, struct bytes state)
+{
+    struct cursors_table_entry *entry = cursors_table_at(index);
+    char path[PATH_MAX];
+    int fd;
+    err_t err;
+
+    TRY_RETURN(prepare_dir());
+    if (!path_of(index, path))
+        return err_set(ERR_IO, "the path of a cursor's file is too long");
+    TRY_RETURN(file_open(path, O_RDWR | O_CREAT | O_TRUNC, 0600, &fd, NULL));
+    entry->query_in_file = query.size > 0; /* from here on there is something to remove */
+    entry->state_in_file = state.size > 0;
+    if (query.size > 0) {
+        TRY(file_write(fd, path, query.data, query.size, 0, FAULT_TEMP_WRITE));
+        entry->query_size = (uint32_t)query.size;
+    }
+    if (state.size > 0) {
+        TRY(file_write(fd, path, state.data, state.size, query.size, FAULT_TEMP_WRITE));
+        entry->state_size = (uint32_t)state.size;
+    }
+    err = OK;
+out:
+    file_close(fd);
+    return err;
+}
+
+err_t
+cursors_table_read_file(
+    uint32_t index, struct arena *arena, struct bytes *query, struct bytes *state)
+{
+    const struct cursors_table_entry *entry = cursors_table_at(index);
+    size_t query_size = entry->query_in_file ? entry->query_size : 0;
+    size_t state_size = entry->state_in_file ? entry->state_size : 0;
+    uint8_t *room = arena_alloc(arena, query_size + state_size + 1);
+    char path[PATH_MAX];
+    int fd;
+    err_t err;
+
+    if (room == NULL)
+        return ERR_MEMORY;
+    if (!path_of(index, path))
+        return err_set(ERR_IO, "the path of a cursor's file is too long");
+    TRY_RETURN(file_open(path, O_RDONLY, 0, &fd, NULL));
+    err = file_read(fd, path, room, query_size + state_size, 0, NULL, FAULT_NONE);
+    file_close(fd);
+    if (entry->query_in_file)
+        *query = (struct bytes){ room, query_size };
+    if (entry->state_in_file)
+        *state = (struct bytes){ room + query_size, state_size };
+    return err;
+}
