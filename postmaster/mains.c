@@ -243,6 +243,7 @@ run_backend(const struct child_env *env)
     if (attach(PROC_BACKEND) != 0)
         return 1;
     proc_set_title_hook(show_session);
+    proc_set_state(PROC_IDLE);
     proc_describe("", "", "");
     backend = (struct backend_env){
         .config = settings->config,
