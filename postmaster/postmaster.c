@@ -29,6 +29,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "backend/command/cursors.h"
+#include "backend/command/uptime.h"
 #include "backend/session/scoreboard.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -479,7 +481,7 @@ static err_t
 bring_up(const struct postmaster_options *options)
 {
     const struct config *config = options->config;
-    const struct region *const more[] = { &scoreboard_region };
+    const struct region *const more[] = { &scoreboard_region, &cursors_region, &uptime_region };
 
     if (!engine_exists(config->server_data_dir)) {
         TRY_RETURN(engine_create(config->server_data_dir, (uint32_t)config->page_size));
