@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "backend/command/cursors.h"
+#include "backend/command/uptime.h"
 #include "base/clock.h"
 #include "base/doc/bsonwalk.h"
 #include "base/version.h"
@@ -232,30 +233,6 @@ mongo_server_get_parameter(struct mongo_request *request, struct bsonbuild *repl
 }
 
 /* ---- serverStatus ---- */
-
-/* Seconds since the process that all others were forked from began; 0 where /proc is not there. */
-static int64_t
-uptime_secs(void)
-{
-    unsigned long long began = 0;
-    struct sysinfo info;
-    char path[64], line[1024];
-    const char *at;
-    FILE *file;
-    int field = 2;
-
-    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)getppid());
-    file = fopen(path, "re");
-    if (file == NULL)
-        return 0;
-    at = fgets(line, sizeof line, file) != NULL ? strrchr(line, ')') : NULL;
-    (void)fclose(file);
-    for (; at != NULL && field < 22; field++)
-        at = strchr(at + 1, ' ');
-    if (at == NULL || sscanf(at, " %llu", &began) != 1 || sysinfo(&info) != 0)
-        return 0;
-    return info.uptime - (int64_t)(began / (unsigned long long)sysconf(_SC_CLK_TCK));
-}
 
 static void
 put_connections(const struct mongo_client *client, struct bsonbuild *reply)
