@@ -1,0 +1,309 @@
+#!/usr/bin/python3
+"""Starting and ending: second servers, TERM with sessions open, HUP, QUIT, kill -9 of all and of the
+postmaster alone, bad settings, a copied directory."""
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from server import FULL, SLOW, Checks, Server, StartFailed, gneiss, wait_for  # noqa: E402
+from wire import Closed, Json, Mongo, Refused, Text, connect  # noqa: E402
+
+ROUNDS = 20 if FULL else 3
+
+
+def add(server, key):
+    with Json(server.port["json"]) as conn:
+        conn.ask("insert_one", database="lives", collection="c", document={"_id": key})
+
+
+def count(server):
+    with Json(server.port["json"]) as conn:
+        return conn.ask("count", database="lives", collection="c", filter={})["count"]
+
+
+def second_server(server):
+    """a second server on the same directory is refused, and says which process has it"""
+    other = Server(directory=server.directory + "-2")
+    os.mkdir(other.directory)
+    try:
+        other.data = server.data
+        began = time.monotonic()
+        try:
+            other.start(seconds=30)
+        except StartFailed as error:
+            assert "exited with 1" in str(error), error
+            assert "Error: data directory is in use by process %d" % server.process.pid in str(error), error
+        else:
+            raise AssertionError("it started")
+        took = time.monotonic() - began
+        assert took < 15 * SLOW, "refused after %.1f s" % took
+    finally:
+        other.__exit__(None, None, None)
+    assert count(server) >= 0
+    tool = gneiss("check", server.data)
+    assert tool.returncode != 0 or "use" in tool.stdout + tool.stderr or "server" in tool.stdout, \
+        "gneiss check opened a directory that a server holds: %s" % tool.stdout
+
+
+def told_at_term(server):
+    """TERM with sessions open: each is told, the server exits with 0, a running command is finished"""
+    sessions = {protocol: connect(server, protocol) for protocol in ("text", "json", "mongo")}
+    for session in sessions.values():
+        session.ping()
+    idle = Mongo(server.port["mongo"])
+    began = time.monotonic()
+    code = server.stop()
+    took = time.monotonic() - began
+    assert code == 0, code
+    assert took < 10 * SLOW, "%.1f s" % took
+    said = {protocol: session.rest() for protocol, session in sessions.items()}
+    idle.close()
+    assert b"shutting down" in said["text"], said["text"]
+    server.start()
+    return "%.2f s; text hears %r" % (took, said["text"].decode().strip())
+
+
+def term_under_load(server):
+    """TERM under load: what was acknowledged is there after the next start"""
+    acked, stop = [], []
+
+    def work(number):
+        try:
+            with Json(server.port["json"]) as conn:
+                for i in range(100000):
+                    key = "%d-%d-%d" % (len(stop), number, i)
+                    conn.ask("insert_one", database="term", collection="c", document={"_id": key})
+                    acked.append(key)
+        except (Closed, OSError, Refused):
+            pass
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.7)
+    assert server.stop() == 0
+    for thread in threads:
+        thread.join()
+    server.start()
+    with Json(server.port["json"]) as conn:
+        there = {doc["_id"] for doc in conn.ask("find", database="term", collection="c", filter={})["documents"]}
+    missing = set(acked) - there
+    assert acked and not missing, "%d of %d are missing" % (len(missing), len(acked))
+    assert len(there) - len(acked) <= 8, "%d were not acknowledged" % (len(there) - len(acked))
+    assert "had been closed in order" in server.log()
+    return "%d acknowledged" % len(acked)
+
+
+def term_twice_and_int(server):
+    """INT ends it as TERM does; a second TERM does no harm"""
+    server.process.send_signal(signal.SIGINT)
+    time.sleep(0.01)
+    assert server.stop() == 0
+    server.start()
+
+
+def quit_at_once(server):
+    """QUIT ends it at once; the next start recovers"""
+    with Mongo(server.port["mongo"]) as conn:
+        conn.ping()
+        key = "quit %f" % time.time()
+        add(server, key)
+        began = time.monotonic()
+        code = server.stop(signal_number=signal.SIGQUIT)
+        took = time.monotonic() - began
+    assert code == 0, code
+    assert took < 2 * SLOW, "%.1f s" % took
+    took = server.start()
+    with Json(server.port["json"]) as conn:
+        assert conn.ask("count", database="lives", collection="c", filter={"_id": key})["count"] == 1
+    return "restart %.2f s" % took
+
+
+def reload(server):
+    """HUP reloads what can change; a bad file changes nothing; sessions live on"""
+    with Mongo(server.port["mongo"]) as conn:
+        conn.ping()
+        server.settings["log.level"] = "debug"
+        server.write_config()
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "configuration reloaded" in server.log(), 3 * SLOW, "reloaded")
+        with connect(server, "json") as other:
+            other.ping()
+        wait_for(lambda: '"level":"debug"' in server.log(), 3 * SLOW, "debug lines")
+        with open(server.config_path(), "a", encoding="utf-8") as out:
+            out.write("[memory\nwork_mem = nonsense\n")
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "the configuration stays as it is" in server.log(), 3 * SLOW, "told")
+        conn.ping()
+        server.settings["log.level"] = "info"
+        server.write_config()
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(0.2)
+        conn.ping()
+    assert server.process.poll() is None
+
+
+def kill_all(server):
+    """kill -9 of everything, and started again straight away"""
+    times = []
+    for number in range(ROUNDS):
+        before = count(server)
+        add(server, "all %d %f" % (number, time.time()))
+        server.kill()
+        times.append(server.start())
+        assert count(server) == before + 1
+    return "%d times, longest restart %.2f s" % (ROUNDS, max(times))
+
+
+def kill_postmaster(server):
+    """kill -9 of the postmaster alone: the children leave within a second, a new one comes up at once"""
+    ends, times = [], []
+    for number in range(ROUNDS):
+        before = count(server)
+        add(server, "pm %d %f" % (number, time.time()))
+        with Mongo(server.port["mongo"]) as conn, Text(server.port["text"]) as text:
+            conn.ping()
+            text.ping()
+            old_group = server.group
+            server.kill_postmaster()
+            began = time.monotonic()
+            if number % 2 == 0:
+                wait_for(lambda: not server.tree(), 1.0 * SLOW, "all children gone: %s" % server.titles())
+                ends.append(time.monotonic() - began)
+                times.append(server.start())
+            else:
+                times.append(server.start())
+                new_group, server.group = server.group, old_group
+                process, server.process = server.process, None
+                left = server.tree()
+                server.group, server.process = new_group, process
+                assert not left, "children of the old server are left: %s" % left
+        assert count(server) == before + 1
+    return "%d times, children gone in %.2f s at most, longest restart %.2f s" % (
+        ROUNDS, max(ends), max(times))
+
+
+def kill_workers(server):
+    """kill -9 of each auxiliary process and of a backend: the server serves on, nothing is lost"""
+    times = []
+    for title in ("checkpointer", "wal writer", "buffer writer", "autovacuum", "backend idle"):
+        before = count(server)
+        add(server, "worker %s %f" % (title, time.time()))
+
+        def victims():
+            return [pid for pid, one in server.titles().items() if one == "gneissd: " + title]
+        wait_for(victims, 5 * SLOW, "a %s" % title)
+        began = time.monotonic()
+        os.kill(victims()[0], signal.SIGKILL)
+
+        def serves():
+            try:
+                return count(server) == before + 1
+            except (Closed, OSError, Refused):
+                return False
+        time.sleep(0.05)
+        wait_for(serves, 10 * SLOW, "served again after the death of a %s" % title)
+        times.append(time.monotonic() - began)
+    return "longest %.2f s" % max(times)
+
+
+def copied(server):
+    """a copy of a killed server's files, modes 0644 and without empty folders, starts elsewhere"""
+    before = count(server)
+    server.kill()
+    with Server() as other:
+        shutil.copytree(server.data, other.data, copy_function=shutil.copyfile)
+        for folder, folders, files in os.walk(other.data, topdown=False):
+            for name in files:
+                os.chmod(os.path.join(folder, name), 0o644)
+            if not os.listdir(folder):
+                os.rmdir(folder)
+        other.start()
+        assert count(other) == before
+        assert other.stop() == 0
+    server.start()
+
+
+def refused_starts(server):
+    """a bad value, file, flag or address stops the start: code, file, line and key on stderr"""
+    def start(*arguments, environment=None, config=None):
+        with Server() as other:
+            os.makedirs(other.directory, exist_ok=True)
+            other.write_config()
+            if config is not None:
+                with open(other.config_path(), "w", encoding="utf-8") as out:
+                    out.write(config)
+            done = subprocess.run(other.command() + list(arguments), stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30 * SLOW,
+                                  cwd=other.directory, check=False, env={**os.environ, **(environment or {})})
+            assert len(done.stderr) < 4096 or done.returncode == 2, len(done.stderr)
+            return done.returncode, done.stderr
+    code, said = start(config='[memory]\n\nshared_buffers = "lots"\n')
+    assert code == 1 and "gneiss.toml:3" in said and "shared_buffers" in said and said.startswith("Error: config: "), said
+    code, said = start(config="[memory\n")
+    assert code == 1 and "gneiss.toml:1" in said, said
+    code, said = start(config="[server]\nmax_connections = 0\n")
+    assert code == 1 and "max_connections" in said, said
+    code, said = start(environment={"GNEISS_MEMORY_SHARED_BUFFERS": "-5"})
+    assert code == 1 and "shared_buffers" in said.lower(), said
+    code, said = start("--bogus")
+    assert code == 2 and "--bogus" in said, said
+    code, said = start("--config", "/nonexistent.toml")
+    assert code == 1 and "/nonexistent.toml" in said, said
+    for flag in ("--json-bind", "--mongo-bind"):
+        code, said = start(flag, "0.0.0.0:0")
+        assert code == 1 and said.startswith("Error: "), "%s: %d %s" % (flag, code, said)
+    code, said = start("--bind", "127.0.0.1:%d" % server.port["text"])
+    assert code == 1 and str(server.port["text"]) in said, said
+
+
+def no_password(_server):
+    """the first start without a bootstrap password is refused in the words that launchers know"""
+    with Server() as other:
+        other.write_config()
+        command = [word for word in other.command()]
+        at = command.index("--bootstrap-password")
+        del command[at:at + 2]
+        environment = {key: value for key, value in os.environ.items() if "BOOTSTRAP" not in key}
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, timeout=30 * SLOW, cwd=other.directory, check=False, env=environment)
+        assert done.returncode == 1, done
+        assert done.stderr.startswith(
+            'Error: BootstrapRefused("no users on disk; pass --bootstrap-password <pw> (or set '
+            'GRUMPYDB_BOOTSTRAP_PASSWORD) on first start to create the initial _system/admin account")\n'), done.stderr
+        assert "GNEISS_BOOTSTRAP_PASSWORD" in done.stderr.split("\n", 1)[1], done.stderr
+
+
+def fresh_size(_server):
+    """a fresh data directory is smaller than 64 MiB"""
+    with Server() as other:
+        other.start()
+        other.stop()
+        size = sum(os.path.getsize(os.path.join(folder, name))
+                   for folder, _, names in os.walk(other.data) for name in names)
+        assert size < 64 << 20, size
+        return "%.1f MiB" % (size / (1 << 20))
+
+
+def main():
+    checks = Checks()
+    with Server({"memory.shared_buffers": "8MiB"}) as server:
+        server.start()
+        add(server, "first")
+        for test in (second_server, told_at_term, term_under_load, term_twice_and_int, quit_at_once, reload,
+                     kill_all, kill_postmaster, kill_workers, copied, refused_starts, no_password, fresh_size):
+            if not checks.run(test, server) and (server.process is None or server.process.poll() is not None):
+                server.kill()
+                server.start()
+        checks.check(server.stop() == 0, "TERM: exit 0")
+        done = gneiss("check", server.data)
+        checks.check(done.returncode == 0, "gneiss check finds nothing", done.stdout + done.stderr)
+    checks.done()
+
+
+if __name__ == "__main__":
+    main()
