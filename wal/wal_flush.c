@@ -196,9 +196,9 @@ wal_flush_open(lsn_t position)
     wal_flush_set_done(position);
     hint_failed = false;
     open_hint();
-    if (shared->sync)
-        write_hint(position);
-    /* It may have been higher: what was not whole was cut off. */
+    /* It may have been higher: what was not whole was cut off.  Recovery has synced what is before
+       the position, whatever wal.sync says. */
+    write_hint(position);
     return hint_fd >= 0 ? file_sync(hint_fd, "the log's file \"flushed\"", FAULT_WAL_HINT) : OK;
 }
 
@@ -393,13 +393,16 @@ wal_flush(lsn_t lsn)
 void
 wal_flush_background(void)
 {
-    lsn_t ready = wal_ring_ready(wal_ring_position());
+    lsn_t ready;
 
     if (!wal_ring_is_open())
         return;
-    if (wal_flush_done() < ready)
-        wal_flush(ready);
     (void)wal_room_make();
+    ready = wal_ring_ready(wal_ring_position());
+    /* Never wait for another's round: its leader may be waiting for an inserter, and that one for
+       the segment that the WAL writer is to make. */
+    if (wal_flush_done() < ready && lwlock_try(&shared->lock, LW_EXCLUSIVE))
+        lead(ready);
 }
 
 bool
