@@ -314,7 +314,9 @@ checkpoint_request(struct op *op, unsigned flags, bool wait)
                                  : err_set(outcome, "could not complete a checkpoint: see the "
                                                     "server's log");
         }
-        if (atomic_load(&shared->begun) == seen_begun && (proc = checkpointer()) != NULL)
+        /* Not begun yet, or whoever began it died: nobody works on it. */
+        if ((atomic_load(&shared->begun) == seen_begun || lwlock_owner(&shared->lock) < 0) &&
+            (proc = checkpointer()) != NULL)
             ask(proc, flags);
         TRY_RETURN(condition_wait(op, &shared->done, seen, WAIT_CHECKPOINT, 0));
     }

@@ -5,6 +5,7 @@
  */
 #include "walfixture.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -108,6 +109,88 @@ killed_at_random_all_that_was_flushed_is_found(void **state)
     }
 }
 
+static err_t
+die(void)
+{
+    (void)raise(SIGKILL);
+    return OK;
+}
+
+static err_t
+live(void)
+{
+    return OK;
+}
+
+static const struct checkpoint_part deadly = { "deadly", NULL, NULL, die };
+static const struct checkpoint_part harmless = { "harmless", NULL, NULL, live };
+static const struct checkpoint_part *part[] = { &deadly };
+
+static void
+make_checkpoints(void)
+{
+    if (proc_attach(PROC_CHECKPOINTER) != OK)
+        _exit(1);
+    for (;;) {
+        (void)checkpoint_round();
+        usleep(1000);
+    }
+}
+
+/* The undertaker, and then the next checkpointer. */
+static void *
+bury_and_replace(void *child)
+{
+    pid_t pid = *(pid_t *)child;
+    int slot = proc_find(pid);
+
+    while (slot < 0)
+        slot = proc_find(pid);
+    invariant(waitid(P_PID, (id_t)pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT) == 0);
+    invariant(ledger_release_dead((unsigned)slot) == OK);
+    proc_bury((unsigned)slot);
+    invariant(waitpid(pid, NULL, 0) == pid);
+    part[0] = &harmless;
+    invariant(proc_attach(PROC_CHECKPOINTER) == OK);
+    for (int i = 0; i < 1500; i++) {
+        struct checkpoint_status status;
+
+        (void)checkpoint_round();
+        checkpoint_status(&status);
+        if (status.completed > 0)
+            break;
+        usleep(2000);
+    }
+    proc_detach();
+    return NULL;
+}
+
+static void
+who_waits_for_a_checkpoint_asks_again_when_the_checkpointer_dies(void **state)
+{
+    pthread_t undertaker;
+    pid_t pid;
+
+    (void)state;
+    checkpoint_set_parts(part, 1);
+    part[0] = &deadly;
+    wal_flush(fixture_insert(1, 100));
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        proc_self = NULL;
+        make_checkpoints();
+    }
+    while (proc_find(pid) < 0)
+        usleep(100);
+    pthread_create(&undertaker, NULL, bury_and_replace, &pid);
+    (void)alarm(20);
+    assert_int_equal(checkpoint_request(NULL, CHECKPOINT_FAST, true), OK);
+    (void)alarm(0);
+    pthread_join(undertaker, NULL);
+    checkpoint_set_parts(NULL, 0);
+}
+
 #ifdef GNEISS_FAULTS
 static void
 killed_at_each_step_all_that_was_flushed_is_found(void **state)
@@ -183,6 +266,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
             killed_at_random_all_that_was_flushed_is_found, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(
+            who_waits_for_a_checkpoint_asks_again_when_the_checkpointer_dies, setup,
+            fixture_teardown),
 #ifdef GNEISS_FAULTS
         cmocka_unit_test_setup_teardown(
             killed_at_each_step_all_that_was_flushed_is_found, setup, fixture_teardown),
