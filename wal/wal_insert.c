@@ -27,9 +27,14 @@
 
 #define DATA_PIECES 8
 #define PAGE_PIECES 24
-#define SMALL       256  /* a piece of at most this is collected */
-#define SMALL_ROOM  4096 /* for collected pieces */
-#define PARTS       64 /* 1 + pieces + 3 for each page, each perhaps followed by a collected part */
+#define SMALL       256 /* a piece of at most this is collected */
+/* Whatever is collected has room: header, rows, all pieces, and for each page two fillings and the
+   size of its hole.  So no part ever points to the memory of a function that has returned. */
+#define SMALL_ROOM \
+    (32 + 16 * WAL_RECORD_PAGES + SMALL * (DATA_PIECES + PAGE_PIECES) + 32 * WAL_RECORD_PAGES)
+/* The first; each piece; two for each page's filling and hole, two for its image; two at the ends.
+ */
+#define PARTS (1 + DATA_PIECES + PAGE_PIECES + 4 * WAL_RECORD_PAGES + 2)
 
 struct piece {
     const void *data;
@@ -121,7 +126,8 @@ static void
 add(const void *data, uint32_t size)
 {
     record.size += size;
-    if (size <= SMALL && record.small_used + size <= SMALL_ROOM) {
+    if (size <= SMALL) {
+        invariant(record.small_used + size <= SMALL_ROOM);
         if (!record.small_open) {
             invariant(record.part_count < PARTS);
             record.part[record.part_count++] = (struct part){ record.small + record.small_used, 0 };

@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "wal/wal_ring.h"
+
 #define THREADS 4
 #define EACH    1500
 
@@ -265,6 +267,92 @@ images_survive_with_and_without_hole_packed_and_not(void **state)
     wal_reader_destroy(reader);
 }
 
+/* As many small pieces as there may be fill the room in which they are collected. */
+static void
+a_record_of_many_small_pieces_is_whole(void **state)
+{
+    static struct page page, copy;
+    static uint8_t piece[24][256];
+    lsn_t from = wal_insert_position();
+    struct wal_record record;
+    enum wal_read_result result;
+    char folder[WAL_SEGMENT_PATH_MAX];
+    struct wal_reader *reader;
+
+    (void)state;
+    page.head.lower = 64;
+    page.head.upper = 8000;
+    memset(page.rest + 8000 - sizeof page.head, 7, 192);
+    for (unsigned last = 1; last <= 256; last += 5) {
+        const uint8_t *data;
+
+        crit_begin();
+        wal_insert_begin();
+        wal_insert_page(0, (struct page_id){ 9, 1 }, &page, WAL_PAGE_IMAGE);
+        for (unsigned i = 0; i < 24; i++) {
+            memset(piece[i], (int)(i + last), sizeof piece[i]);
+            wal_insert_page_data(0, piece[i], i == 15 ? last : 252);
+        }
+        wal_flush(wal_insert(WAL_IMAGE, 1));
+        crit_end();
+        fixture_wal_folder(folder);
+        reader = wal_reader_create(folder, wal_page_size, 0);
+        wal_reader_seek(reader, from);
+        assert_int_equal(wal_reader_next(reader, &record, &result), OK);
+        assert_int_equal(result, WAL_READ_RECORD);
+        assert_int_equal(record.page[0].data.size, 23 * 252 + last);
+        data = record.page[0].data.data;
+        for (unsigned i = 0; i < 24; i++) {
+            size_t size = i == 15 ? last : 252;
+
+            assert_memory_equal(data, piece[i], size);
+            data += size;
+        }
+        assert_int_equal(wal_record_restore(&record, 0, &copy), OK);
+        page.head.lsn = record.end;
+        assert_memory_equal(&copy, &page, sizeof copy);
+        wal_reader_destroy(reader);
+        from = wal_insert_position();
+    }
+}
+
+static void *
+flush_it_all(void *lsn)
+{
+    invariant(proc_attach(PROC_EMBEDDED) == OK);
+    wal_flush(*(lsn_t *)lsn);
+    proc_detach();
+    return NULL;
+}
+
+/* An inserter may wait for the WAL writer to make a segment, and the leader of a round for that
+   inserter: then the WAL writer must not wait for the leader. */
+static void
+the_wal_writer_never_waits_for_another_round(void **state)
+{
+    lsn_t first = fixture_insert(1, 100);
+    struct wal_ring_place place;
+    static const uint8_t zeros[64];
+    pthread_t leader;
+    unsigned right;
+
+    (void)state;
+    crit_begin();
+    right = wal_ring_enter();
+    wal_ring_take(right, sizeof zeros, &place);
+    pthread_create(&leader, NULL, flush_it_all, &place.end);
+    usleep(20000); /* it leads a round, and waits for what we took */
+    assert_true(wal_flush_done() < first);
+    (void)alarm(20);
+    wal_flush_background();
+    (void)alarm(0);
+    (void)wal_ring_copy(place.start, zeros, sizeof zeros);
+    wal_ring_leave(right);
+    crit_end();
+    pthread_join(leader, NULL);
+    assert_true(wal_flush_done() >= place.end);
+}
+
 static void
 the_largest_record_goes_through_the_smallest_ring(void **state)
 {
@@ -287,6 +375,10 @@ main(void)
             the_first_change_after_a_redo_point_carries_the_page, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(
             images_survive_with_and_without_hole_packed_and_not, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(
+            a_record_of_many_small_pieces_is_whole, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(
+            the_wal_writer_never_waits_for_another_round, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(
             the_largest_record_goes_through_the_smallest_ring, fixture_setup, fixture_teardown),
     };
