@@ -419,6 +419,21 @@ try_at(struct wal_reader *reader, lsn_t lsn, struct finding *finding, lsn_t *nex
     return OK;
 }
 
+/* The first place from `at` on that does not hold zeros, or the end of what is loaded: no record
+   begins with zeros, and most of a segment that was not reached is nothing else. */
+static size_t
+skip_zeros(const struct wal_reader *reader, size_t at)
+{
+    static const uint8_t zeros[4096];
+
+    while (
+        at + sizeof zeros <= reader->loaded && memcmp(reader->bytes + at, zeros, sizeof zeros) == 0)
+        at += sizeof zeros;
+    while (at + 8 <= reader->loaded && memcmp(reader->bytes + at, zeros, 8) == 0)
+        at += 8;
+    return at;
+}
+
 /* Look for valid records from `lsn` to the end of its segment; *lsn: where to go on. */
 static err_t
 search_segment(struct wal_reader *reader, lsn_t *lsn, struct finding *finding)
@@ -427,17 +442,13 @@ search_segment(struct wal_reader *reader, lsn_t *lsn, struct finding *finding)
     bool found;
 
     while (wal_format_segment_of(*lsn) == segment) {
-        uint64_t word = 0;
-
         TRY_RETURN(turn_to(reader, segment, &found)); /* fetch may have turned to the next */
-        TRY_RETURN(load(reader, WAL_SEGMENT_SIZE));
-        if (!found || wal_format_offset(*lsn) + 8 > reader->loaded)
+        if (!found)
             break;
-        memcpy(&word, reader->bytes + wal_format_offset(*lsn), sizeof word);
-        if (word == 0) {
-            *lsn += 8; /* no record begins with zeros */
-            continue;
-        }
+        TRY_RETURN(load(reader, WAL_SEGMENT_SIZE));
+        *lsn += skip_zeros(reader, wal_format_offset(*lsn)) - wal_format_offset(*lsn);
+        if (wal_format_segment_of(*lsn) != segment || wal_format_offset(*lsn) + 8 > reader->loaded)
+            break;
         TRY_RETURN(try_at(reader, *lsn, finding, lsn));
     }
     if (wal_format_segment_of(*lsn) == segment)
