@@ -203,12 +203,26 @@ id_filter(
     return bsonbuild_end(&build, filter);
 }
 
+/* The replacement as it is to be kept, whatever names it has. */
+static err_t
+replace(void *context, struct bytes before, struct bytes *after)
+{
+    const struct bytes *document = context;
+
+    (void)before;
+    *after = *document;
+    return OK;
+}
+
 static err_t
 update_by(struct text_run *run, const struct verb_ns *ns, const uint8_t uuid[16],
     enum text_value_key key, struct bytes document, uint64_t *matched)
 {
     const struct verb_write write = { .durable = true, .existing = true };
-    struct verb_update update = { .update = document, .rule = UPDATE_REPLACE };
+    struct verb_update update = { .update = bsonvalue_empty_document,
+        .rule = UPDATE_REPLACE,
+        .amend = replace,
+        .amend_context = &document };
     struct verb_update_result result;
 
     TRY_RETURN(id_filter(run, uuid, key, &update.filter));

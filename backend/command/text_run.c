@@ -185,7 +185,7 @@ text_run_refuse_err(struct text_run *run, err_t err)
     }
 }
 
-/* The first white-space-free words of a line, as typed, joined by one space. */
+/* Some words of a line, as typed, joined by one space. */
 static err_t
 append_words(struct buf *out, struct bytes line, unsigned skip, unsigned count)
 {
@@ -223,6 +223,8 @@ text_run_unknown(struct text_run *run, const struct textcmd *command, struct byt
             words = 2;
     buf_clear(&run->rows);
     TRY_RETURN(append_words(&run->rows, line, 2 * prefixes, words));
+    for (size_t i = 0; words == 2 && run->rows.data[i] != ' '; i++)
+        run->rows.data[i] &= 0xdf; /* the first of two is told in capitals, the second as typed */
     return textreply_refusal(
         run->out, &(struct textcmd_refusal){ "unknown command: ", buf_bytes(&run->rows) });
 }
