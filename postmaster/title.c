@@ -6,12 +6,12 @@
  */
 #include "postmaster/title.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static char *room;       /* const after title_init */
-static size_t room_size; /* const after title_init */
+static char *room;        /* const after title_init */
+static size_t room_size;  /* const after title_init */
+static size_t shown_size; /* what is not zero */
 
 extern char **environ;
 
@@ -42,18 +42,23 @@ title_init(int argc, char **argv)
     environ = copy;
     room = argv[0];
     room_size = (size_t)(end - argv[0]);
+    shown_size = room_size;
 }
 
 void
 title_set(const char *text)
 {
-    int used;
+    static const char name[] = "gneissd: ";
+    size_t size = strlen(text);
 
-    if (room == NULL)
+    if (room_size < sizeof name)
         return;
-    used = snprintf(room, room_size, "gneissd: %s", text);
-    if (used < 0)
-        return;
-    if ((size_t)used < room_size)
-        memset(room + used, 0, room_size - (size_t)used);
+    if (size > room_size - sizeof name)
+        size = room_size - sizeof name;
+    memcpy(room, name, sizeof name - 1);
+    memcpy(room + sizeof name - 1, text, size);
+    size += sizeof name - 1;
+    if (size < shown_size)
+        memset(room + size, 0, shown_size - size);
+    shown_size = size;
 }

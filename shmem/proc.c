@@ -264,32 +264,42 @@ proc_find(pid_t pid)
     return -1;
 }
 
+/* Append " text" unless it is empty; by hand, because this is done twice a request. */
+static char *
+append_word(char *end, const char *text)
+{
+    if (text[0] == '\0')
+        return end;
+    *end++ = ' ';
+    while (*text != '\0')
+        *end++ = *text++;
+    return end;
+}
+
 /* Compose and hand out "backend 127.0.0.1:5123 find" or "backend idle". */
 static void
 show_title(void)
 {
     char title[2 * PROC_TEXT_MAX + 64];
-    bool busy;
+    char *end = title;
 
     if (title_hook == NULL)
         return;
-    busy = proc_self->peer[0] != '\0' || proc_self->verb[0] != '\0';
-    (void)snprintf(title, sizeof title, "%s%s%s%s%s",
-        proc_kind_title((enum proc_kind)atomic_load(&proc_self->kind)),
-        proc_self->peer[0] != '\0' ? " " : "", proc_self->peer,
-        proc_self->verb[0] != '\0' ? " " : "", proc_self->verb);
-    if (!busy && atomic_load(&proc_self->state) == PROC_IDLE)
-        (void)snprintf(title, sizeof title, "%s idle",
-            proc_kind_title((enum proc_kind)atomic_load(&proc_self->kind)));
-    title_hook(title);
+    end = append_word(end, proc_kind_title((enum proc_kind)atomic_load(&proc_self->kind)));
+    if (proc_self->peer[0] == '\0' && proc_self->verb[0] == '\0' &&
+        atomic_load(&proc_self->state) == PROC_IDLE)
+        end = append_word(end, "idle");
+    end = append_word(end, proc_self->peer);
+    end = append_word(end, proc_self->verb);
+    *end = '\0';
+    title_hook(title + 1);
 }
 
 void
 proc_set_state(enum proc_state state)
 {
     invariant(proc_self != NULL && state != PROC_FREE);
-    if (atomic_exchange_explicit(&proc_self->state, state, memory_order_relaxed) != state)
-        show_title();
+    atomic_store_explicit(&proc_self->state, state, memory_order_relaxed);
 }
 
 /*

@@ -92,7 +92,7 @@ bool proc_is_dead(unsigned index);
 /* The slot of this process, or -1: for whoever knows a dead child's pid. */
 int proc_find(pid_t pid);
 
-void proc_set_state(enum proc_state state);
+void proc_set_state(enum proc_state state); /* shown in the title by the next proc_describe */
 /* NULL leaves a text as it is.  A peer begins the session's time ("" ends it), a verb the
    command's, and counts a request.  Also sets the process title through the hook below. */
 void proc_describe(const char *protocol, const char *peer, const char *verb);
