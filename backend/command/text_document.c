@@ -142,6 +142,14 @@ refuse_duplicate(struct text_run *run, const struct verb_ns *ns, const uint8_t u
         run, "duplicate value for unique index '%.*s'", (int)(end - index), index);
 }
 
+/* A write is done; it is on disk before its answer leaves. */
+static err_t
+acknowledge(struct text_run *run)
+{
+    run->unsettled = true;
+    return textreply_simple(run->out, "OK");
+}
+
 /* After a write that failed. */
 static err_t
 refuse_write(struct text_run *run, const struct verb_ns *ns, const uint8_t uuid[16], err_t err)
@@ -156,7 +164,7 @@ refuse_write(struct text_run *run, const struct verb_ns *ns, const uint8_t uuid[
 err_t
 text_document_insert(struct text_run *run, const struct textcmd *command)
 {
-    const struct verb_write write = { .durable = true, .existing = true };
+    const struct verb_write write = { .existing = true }; /* text_run_settle waits */
     struct verb_insert_result result;
     bool good, exists, string_keys, taken = false;
     struct bytes document;
@@ -186,7 +194,7 @@ text_document_insert(struct text_run *run, const struct textcmd *command)
     err = verb_insert(run->op, &ns, &document, 1, true, true, write, NULL, &result);
     if (err != OK)
         return refuse_write(run, &ns, uuid, err);
-    return textreply_simple(run->out, "OK");
+    return acknowledge(run);
 }
 
 /* {_id: …} in the op's arena. */
@@ -218,7 +226,7 @@ static err_t
 update_by(struct text_run *run, const struct verb_ns *ns, const uint8_t uuid[16],
     enum text_value_key key, struct bytes document, uint64_t *matched)
 {
-    const struct verb_write write = { .durable = true, .existing = true };
+    const struct verb_write write = { .existing = true }; /* text_run_settle waits */
     struct verb_update update = { .update = bsonvalue_empty_document,
         .rule = UPDATE_REPLACE,
         .amend = replace,
@@ -260,14 +268,14 @@ text_document_update(struct text_run *run, const struct textcmd *command)
         return refuse_write(run, &ns, uuid, err);
     if (matched == 0)
         return refuse_key(run, uuid, "not found");
-    return textreply_simple(run->out, "OK");
+    return acknowledge(run);
 }
 
 static err_t
 delete_by(struct text_run *run, const struct verb_ns *ns, const uint8_t uuid[16],
     enum text_value_key key, uint64_t *deleted)
 {
-    const struct verb_write write = { .durable = true, .existing = true };
+    const struct verb_write write = { .existing = true }; /* text_run_settle waits */
     const struct bytes none = { NULL, 0 };
     struct bytes filter;
 
@@ -298,5 +306,5 @@ text_document_delete(struct text_run *run, const struct textcmd *command)
         return refuse_write(run, &ns, uuid, err);
     if (deleted == 0)
         return refuse_key(run, uuid, "not found");
-    return textreply_simple(run->out, "OK");
+    return acknowledge(run);
 }

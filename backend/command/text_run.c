@@ -8,6 +8,8 @@
  * INVARIANTS
  *   R1  A verb runs only if its row's action on its row's place is permitted to the principal.
  *   R2  A command leaves exactly one reply in `out`, or the connection is closed.
+ *   R3  What acknowledges a write leaves `out` only after the log has been flushed beyond it:
+ * single documents are committed without waiting, text_run_settle waits for all of a pipeline.
  */
 #include "backend/command/text_run.h"
 
@@ -24,6 +26,8 @@
 #include "base/wire/textspace.h"
 #include "base/wire/textuuid.h"
 #include "shmem/counters.h"
+#include "wal/wal_flush.h"
+#include "wal/wal_insert.h"
 
 #define PRINCIPAL_MEMORY ((size_t)4 << 20)
 #define KEEP             ((size_t)256 << 10)
@@ -101,7 +105,7 @@ text_run_init(struct text_run *run, const struct config *config, struct buf *out
     run->database[0] = '\0';
     run->document = run->key = run->rows = buf_init((size_t)config->session_memory_max);
     run->op = NULL;
-    run->failed = run->broken = false;
+    run->failed = run->broken = run->unsettled = false;
     run->arena = arena_create("a principal", PRINCIPAL_MEMORY);
     return run->arena != NULL ? OK : ERR_MEMORY;
 }
@@ -115,6 +119,14 @@ text_run_fini(struct text_run *run)
     buf_fini(&run->document);
     buf_fini(&run->key);
     buf_fini(&run->rows);
+}
+
+void
+text_run_settle(struct text_run *run)
+{
+    if (run->unsettled)
+        wal_flush(wal_insert_position()); /* R3 */
+    run->unsettled = false;
 }
 
 bool

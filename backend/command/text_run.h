@@ -22,7 +22,7 @@
 struct text_run {
     const struct config *config;
     struct buf *out; /* the connection's */
-    /* Send what `out` holds if it is much; for replies that are too long to be held. */
+    /* Settle, and send what `out` holds; for replies that are too long to be held. */
     err_t (*drain)(void *context);
     void *drain_context;
 
@@ -34,9 +34,10 @@ struct text_run {
 
     struct buf document, key, rows; /* reused from command to command */
 
-    struct op *op; /* of the command being run */
-    bool failed;   /* it was answered with an error */
-    bool broken;   /* a part of its reply is sent, and the rest cannot be: close */
+    struct op *op;  /* of the command being run */
+    bool failed;    /* it was answered with an error */
+    bool unsettled; /* `out` acknowledges writes that may not be on disk yet */
+    bool broken;    /* a part of its reply is sent, and the rest cannot be: close */
 };
 
 /* Errors: ERR_MEMORY. */
@@ -49,6 +50,10 @@ bool text_run_knows(enum textcmd_verb verb);
 /* The answer to a verb that is not: as typed, both words where the verb has two. */
 err_t text_run_unknown(
     struct text_run *run, const struct textcmd *command, struct bytes line) MUST_CHECK;
+
+/* Bring to disk what `out` acknowledges.  To be called before any of it is sent: so a pipeline of
+   writes waits for the disk once, and T5 holds. */
+void text_run_settle(struct text_run *run);
 
 /* Check and run, and append the reply.  Errors: the connection cannot go on (no memory for the
    reply, `broken`, the client is gone). */

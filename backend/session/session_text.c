@@ -18,6 +18,7 @@
 #include "shmem/interrupt.h"
 
 #define STREAK_MAX 11
+#define SEND_AT    ((size_t)64 << 10)
 #define SLACK      ((size_t)64 << 10) /* beyond one line: so that a pipeline comes in few pieces */
 
 struct talk {
@@ -37,7 +38,10 @@ request_max(const struct config *config)
 static err_t
 drain(void *context)
 {
-    return conn_flush_if_large(context);
+    struct talk *talk = context;
+
+    text_run_settle(&talk->run);
+    return conn_flush(&talk->session->conn);
 }
 
 /* A bad line has been answered. */
@@ -116,7 +120,8 @@ answer_waiting(struct talk *talk, bool *more)
             talk->closing = true;
             break;
         }
-        TRY_RETURN(conn_flush_if_large(conn));
+        if (conn->out.size >= SEND_AT)
+            TRY_RETURN(drain(talk));
     }
     *more = false;
     return OK;
@@ -131,10 +136,11 @@ serve(struct session *session)
     bool more = true;
     err_t err;
 
-    TRY_RETURN(text_run_init(&talk.run, config, out, drain, &session->conn));
+    TRY_RETURN(text_run_init(&talk.run, config, out, drain, &talk));
     textline_init(&talk.framer, (size_t)config->limits_max_line_bytes);
     TRY(buf_append_text(out, TEXTREPLY_BANNER));
     while (more) {
+        text_run_settle(&talk.run);
         err = session_receive(session, 0, config->server_idle_timeout_secs);
         if (err == ERR_INTERRUPTED)
             continue; /* there was no request to be cancelled */
@@ -145,6 +151,7 @@ serve(struct session *session)
     }
     err = OK;
 out:
+    text_run_settle(&talk.run);
     if (talk.run.broken)
         buf_clear(out); /* half a reply: nothing that follows could be understood */
     text_run_fini(&talk.run);
