@@ -1,23 +1,21 @@
 /*
  * cursors.c - queries whose results are fetched batch by batch.
  *
- * A run can be begun anew by any process: from its saved state, if that is small enough to be kept
- * in the place (or, once, in a file), or else from its beginning; then the documents delivered
- * since are passed over.  So nothing large is written twice, and a document that did not fit into a
- * batch simply does not count as delivered.
+ * At the end of a batch the run is saved (run_save: a position, or where the rest of a sorted
+ * result lies) and ended; the next batch restores it, wherever it is asked for.  A document that
+ * did not fit into the batch is kept beside it.
  *
  * INVARIANTS
- *   K4  From open or take to park or close the process is inside a section of the catalog; the live
- *       runs that it keeps beyond are paused.
- *   K5  A live run is used only if its place is of the same id and turn: nobody came in between.
+ *   K4  From open or take to park or close the process is inside a section of the catalog.
+ *   K5  A saved state is taken up once: from then on what it names on disk is the run's, and the
+ *       place has no state until the run is saved again.
  *
  * IF A PROCESS DIES while it fetches, the cursor is lost (cursors_table.c); while it is parked,
- * nothing is: the live run was a copy.
+ * nothing is.
  */
 #include "backend/command/cursors.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "backend/command/cursors_table.h"
 #include "backend/command/verb_statement.h"
@@ -28,7 +26,6 @@
 #include "shmem/counters.h"
 #include "shmem/interrupt.h"
 
-#define LIVE_MAX       8
 #define STATE_SIZE_MAX ((size_t)256 << 20)
 
 const struct region cursors_region = { "cursors", cursors_table_size, cursors_table_init };
@@ -42,67 +39,10 @@ struct cursor {
     bool placed;     /* it has */
     bool in_section; /* K4 */
     bool no_timeout;
-    bool unread;        /* `last` is to be given again */
-    bool ended;         /* the run has no more */
-    uint64_t delivered; /* since open or take */
-    struct bytes last;
-    struct buf kept; /* memory of `last`, where it came with a live run */
+    bool unread;       /* `last` is to be given again */
+    bool ended;        /* the run has no more */
+    struct bytes last; /* what was given last */
 };
-
-/* Runs that this process keeps between requests. */
-struct live {
-    int64_t id; /* 0: none */
-    uint32_t index;
-    uint64_t turn;
-    uint64_t used; /* for choosing which one must go */
-    struct run *run;
-    bool unread, ended;
-    struct buf kept;
-};
-static _Thread_local struct live lives[LIVE_MAX];
-static _Thread_local uint64_t uses;
-
-static void
-end_live(struct live *live)
-{
-    if (live->id == 0)
-        return;
-    run_end(live->run);
-    buf_fini(&live->kept);
-    *live = (struct live){ .id = 0 };
-}
-
-void
-cursors_forget(void)
-{
-    for (unsigned i = 0; i < LIVE_MAX; i++)
-        end_live(&lives[i]);
-}
-
-/* Those whose cursor is gone, or was fetched from elsewhere. */
-static void
-drop_stale(void)
-{
-    for (unsigned i = 0; i < LIVE_MAX; i++)
-        if (lives[i].id != 0 && !cursors_table_current(lives[i].index, lives[i].id, lives[i].turn))
-            end_live(&lives[i]);
-}
-
-static struct live *
-free_live(void)
-{
-    struct live *oldest = &lives[0];
-
-    drop_stale();
-    for (unsigned i = 0; i < LIVE_MAX; i++) {
-        if (lives[i].id == 0)
-            return &lives[i];
-        if (lives[i].used < oldest->used)
-            oldest = &lives[i];
-    }
-    end_live(oldest);
-    return oldest;
-}
 
 err_t
 cursors_open(struct op *op, const struct verb_ns *ns, const struct run_query *query,
@@ -131,7 +71,6 @@ cursors_open(struct op *op, const struct verb_ns *ns, const struct run_query *qu
     fresh->ns = ns;
     fresh->query = query;
     fresh->in_section = true;
-    fresh->kept = buf_init(BSONVALUE_INTERNAL_SIZE_MAX);
     *cursor = fresh;
     return OK;
 }
@@ -143,7 +82,6 @@ cursors_next(struct op *op, struct cursor *cursor, struct bytes *document, bool 
 
     if (cursor->unread) {
         cursor->unread = false;
-        cursor->delivered++;
         *document = cursor->last;
         *found = true;
         return OK;
@@ -155,17 +93,14 @@ cursors_next(struct op *op, struct cursor *cursor, struct bytes *document, bool 
     TRY_RETURN(run_next(op, cursor->run, &cursor->last, &root, found));
     cursor->ended = !*found;
     *document = cursor->last;
-    if (*found)
-        cursor->delivered++;
     return OK;
 }
 
 void
 cursors_unread(struct cursor *cursor)
 {
-    invariant(!cursor->unread && cursor->delivered > 0);
+    invariant(!cursor->unread && cursor->last.size > 0);
     cursor->unread = true;
-    cursor->delivered--;
 }
 
 void
@@ -192,9 +127,7 @@ cursors_close(struct op *op, struct cursor *cursor)
 {
     if (cursor == NULL)
         return;
-    if (cursor->run != NULL)
-        run_end(cursor->run);
-    buf_fini(&cursor->kept);
+    run_end(cursor->run);
     if (cursor->placed)
         cursors_table_free(cursor->index);
     if (leave(op, cursor, OK) != OK)
@@ -287,54 +220,42 @@ find_place(struct op *op, struct cursor *cursor, uint64_t owner)
         memcpy(entry->query, query.data, query.size);
         entry->query_size = (uint32_t)query.size;
     } else {
-        TRY_RETURN(cursors_table_write_file(cursor->index, query, (struct bytes){ NULL, 0 }));
+        TRY_RETURN(cursors_table_write_query(cursor->index, query));
     }
     TRY_RETURN(snapshot_hold(snapshot, &hold));
     cursors_table_keep_snapshot(cursor->index, snapshot, hold);
     return OK;
 }
 
-/* Note where the run stands.  A state that is too large is noted once, in a file if the query is
-   not there already; after that, and where it cannot be saved, what was delivered is counted. */
-static void
-note_state(struct cursor *cursor)
+/* Save the run into the place. */
+static err_t
+save(struct op *op, struct cursor *cursor)
 {
     struct cursors_table_entry *entry = cursors_table_at(cursor->index);
+    struct bytes next = { NULL, 0 }, outside = { NULL, 0 };
     struct buf state = buf_init(STATE_SIZE_MAX);
+    err_t err;
 
-    entry->delivered += cursor->delivered;
-    if (cursor->unread || entry->state_in_file || run_save(cursor->run, &state) != OK)
-        goto out;
+    if (cursor->unread) { /* copied: saving may end what it points into */
+        next.data = arena_copy(op->arena, cursor->last.data, cursor->last.size);
+        next.size = cursor->last.size;
+        if (next.data == NULL)
+            return ERR_MEMORY;
+    }
+    TRY(run_save(cursor->run, &state));
+    entry->state_in_file = false;
+    entry->next_size = 0;
     if (state.size <= CURSORS_TABLE_STATE_MAX) {
         memcpy(entry->state, state.data, state.size);
         entry->state_size = (uint32_t)state.size;
-        entry->delivered = 0;
-    } else if (entry->turn == 0 && !entry->query_in_file &&
-               cursors_table_write_file(
-                   cursor->index, (struct bytes){ NULL, 0 }, buf_bytes(&state)) == OK) {
-        entry->delivered = 0;
     } else {
-        entry->state_in_file = false;
+        outside = buf_bytes(&state);
     }
+    if (outside.size > 0 || next.size > 0)
+        TRY(cursors_table_write_tail(cursor->index, outside, next));
 out:
     buf_fini(&state);
-}
-
-/* Keep the run itself for this process's next request. */
-static void
-keep_live(struct cursor *cursor)
-{
-    const struct cursors_table_entry *entry = cursors_table_at(cursor->index);
-    struct live *live = free_live();
-
-    *live = (struct live){ .id = entry->id,
-        .index = cursor->index,
-        .turn = entry->turn + 1, /* as cursors_table_park will make it */
-        .used = ++uses,
-        .run = cursor->run,
-        .unread = cursor->unread,
-        .ended = cursor->ended,
-        .kept = cursor->kept };
+    return err;
 }
 
 static err_t
@@ -342,12 +263,7 @@ park(struct op *op, struct cursor *cursor, uint64_t owner)
 {
     if (!cursor->placed)
         TRY_RETURN(find_place(op, cursor, owner));
-    if (cursor->unread && cursor->last.data != cursor->kept.data) {
-        buf_clear(&cursor->kept);
-        TRY_RETURN(buf_append(&cursor->kept, cursor->last.data, cursor->last.size));
-    }
-    note_state(cursor);
-    return OK;
+    return save(op, cursor);
 }
 
 err_t
@@ -361,8 +277,7 @@ cursors_park(struct op *op, struct cursor *cursor, uint64_t owner, int64_t *id)
         return err;
     }
     *id = cursors_table_at(cursor->index)->id;
-    run_pause(cursor->run);
-    keep_live(cursor);
+    run_end(cursor->run);
     err = leave(op, cursor, OK);
     cursors_table_park(cursor->index, clock_now_ns());
     return err;
@@ -370,54 +285,23 @@ cursors_park(struct op *op, struct cursor *cursor, uint64_t owner, int64_t *id)
 
 /* ---- taking up again ---- */
 
-static struct live *
-find_live(const struct cursors_table_entry *entry, uint32_t index)
-{
-    for (unsigned i = 0; i < LIVE_MAX; i++)
-        if (lives[i].id == entry->id && lives[i].index == index && lives[i].turn == entry->turn)
-            return &lives[i]; /* K5 */
-    return NULL;
-}
-
 static err_t
-take_live(struct op *op, struct cursor *cursor, struct live *live)
+restore(struct op *op, struct cursor *cursor)
 {
-    cursor->run = live->run;
-    cursor->unread = live->unread;
-    cursor->ended = live->ended;
-    cursor->kept = live->kept;
-    cursor->last = buf_bytes(&live->kept);
-    *live = (struct live){ .id = 0 };
-    return run_resume(op, cursor->run, cursor->statement.collection);
-}
-
-/* Begin the run anew, and pass over what was delivered. */
-static err_t
-take_saved(struct op *op, struct cursor *cursor)
-{
-    const struct cursors_table_entry *entry = cursors_table_at(cursor->index);
+    struct cursors_table_entry *entry = cursors_table_at(cursor->index);
     struct bytes encoded = { entry->query, entry->query_size };
     struct bytes state = { entry->state, entry->state_size };
+    struct bytes next = { NULL, 0 };
     struct run_query query;
 
-    if (entry->query_in_file || entry->state_in_file)
-        TRY_RETURN(cursors_table_read_file(cursor->index, op->arena, &encoded, &state));
+    if (entry->query_in_file || entry->state_in_file || entry->next_size > 0)
+        TRY_RETURN(cursors_table_read_file(cursor->index, op->arena, &encoded, &state, &next));
     decode_query(encoded, &query);
-    if (state.size > 0)
-        TRY_RETURN(run_restore(
-            op, cursor->statement.collection, &query, &entry->snapshot, state, &cursor->run));
-    else
-        TRY_RETURN(
-            run_begin(op, cursor->statement.collection, &query, &entry->snapshot, &cursor->run));
-    for (uint64_t i = 0; i < entry->delivered; i++) {
-        struct bytes document;
-        bool found;
-
-        TRY_RETURN(cursors_next(op, cursor, &document, &found));
-        if (!found)
-            break;
-    }
-    cursor->delivered = 0;
+    TRY_RETURN(run_restore(
+        op, cursor->statement.collection, &query, &entry->snapshot, state, &cursor->run));
+    entry->state_size = 0; /* K5 */
+    cursor->last = next;
+    cursor->unread = next.size > 0;
     return OK;
 }
 
@@ -425,7 +309,6 @@ static err_t
 take_up(struct op *op, struct cursor *cursor)
 {
     const struct cursors_table_entry *entry = cursors_table_at(cursor->index);
-    struct live *live = find_live(entry, cursor->index);
 
     catalog_enter();
     cursor->in_section = true;
@@ -436,7 +319,7 @@ take_up(struct op *op, struct cursor *cursor)
         err_set_mongo(175, "QueryPlanKilled");
         return err;
     }
-    return live != NULL ? take_live(op, cursor, live) : take_saved(op, cursor);
+    return restore(op, cursor);
 }
 
 static err_t
@@ -479,7 +362,6 @@ cursors_take(
     if (answer != CURSORS_TABLE_TAKEN)
         return refuse(answer, id, ns);
     taken->placed = true;
-    taken->kept = buf_init(BSONVALUE_INTERNAL_SIZE_MAX);
     err = take_up(op, taken);
     if (err != OK) {
         cursors_close(op, taken);
@@ -495,21 +377,17 @@ bool
 cursors_kill(struct op *op, int64_t id, const struct verb_ns *ns)
 {
     char name[CURSORS_TABLE_NAME_MAX];
-    bool found;
 
     (void)op;
     if (ns != NULL && name_of(ns, name) != OK)
         return false;
-    found = cursors_table_kill(id, ns != NULL ? name : NULL);
-    drop_stale();
-    return found;
+    return cursors_table_kill(id, ns != NULL ? name : NULL);
 }
 
 void
 cursors_expire(int64_t idle_ns)
 {
     cursors_table_sweep(0, clock_now_ns() - idle_ns);
-    drop_stale();
 }
 
 void
@@ -517,7 +395,6 @@ cursors_end_owner(uint64_t owner)
 {
     if (owner != 0)
         cursors_table_sweep(owner, 0);
-    drop_stale();
 }
 
 uint64_t

@@ -2,10 +2,9 @@
  * cursors.h - queries whose results are fetched batch by batch.
  *
  * A cursor is a place in a table in shared memory: its id, whose it is, its query as BSON, its
- * snapshot (held against vacuum), and where its run stood when it was parked: a saved state, and
- * how many documents were given since.  So any backend can go on with it, and a backend's death
- * costs a cursor only if it was just fetching.  The backend that fetched last keeps the live run as
- * well, and uses it if nobody else came in between.
+ * snapshot (held against vacuum), and its run as saved at the end of a batch.  Between batches no
+ * process has anything of it: any backend can go on with it, and a backend's death costs a cursor
+ * only if it was just fetching.
  *
  * From open or take to park or close a statement is open (catalog_enter, and with open a
  * transaction): no verbs may be called in between.
@@ -46,8 +45,5 @@ bool cursors_kill(struct op *op, int64_t id, const struct verb_ns *ns);
 void cursors_expire(int64_t idle_ns);
 void cursors_end_owner(uint64_t owner);
 uint64_t cursors_open_count(void);
-
-/* End the live runs that this process keeps: its session is over. */
-void cursors_forget(void);
 
 #endif

@@ -30,7 +30,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "backend/query/run.h"
 #include "base/crit.h"
 #include "base/file.h"
 #include "base/panic.h"
@@ -46,13 +46,11 @@
 enum state { FREE, TAKEN, PARKED };
 
 struct place {
-    _Atomic uint64_t id_seen; /* copies of id and turn for a glance; 0: free */
-    _Atomic uint64_t turn_seen;
-    uint32_t state;  /* guard: lock */
-    uint32_t taker;  /* slot number; guard: lock */
-    uint32_t next;   /* in the chain of free ones; guard: lock */
-    bool killed;     /* guard: lock */
-    int64_t used_ns; /* when it was parked; guard: lock */
+    _Atomic uint32_t state; /* guard: lock; a glance without it only saves time */
+    uint32_t taker;         /* slot number; guard: lock */
+    uint32_t next;          /* in the chain of free ones; guard: lock */
+    bool killed;            /* guard: lock */
+    int64_t used_ns;        /* when it was parked; guard: lock */
     struct cursors_table_entry entry;
 };
 
@@ -103,7 +101,10 @@ remove_file(struct place *place, uint32_t index)
 {
     char path[PATH_MAX];
 
-    if ((place->entry.query_in_file || place->entry.state_in_file) && path_of(index, path))
+    if (place->entry.state_size > 0 && !place->entry.state_in_file)
+        run_forget((struct bytes){ place->entry.state, place->entry.state_size });
+    if ((place->entry.query_in_file || place->entry.state_in_file || place->entry.next_size > 0) &&
+        path_of(index, path))
         (void)unlink(path); /* what stays is removed by the next run (K3) */
 }
 
@@ -117,7 +118,7 @@ chain(struct place *place, uint32_t index)
     place->entry.id = 0;
     place->entry.owner = 0;
     place->entry.query_in_file = place->entry.state_in_file = false;
-    place->entry.query_size = place->entry.state_size = 0;
+    place->entry.query_size = place->entry.state_size = place->entry.next_size = 0;
     place->next = shared->free;
     shared->free = index;
     crit_end();
@@ -127,7 +128,6 @@ chain(struct place *place, uint32_t index)
 static void
 empty(struct place *place, uint32_t index)
 {
-    atomic_store_explicit(&place->id_seen, 0, memory_order_relaxed);
     let_go_of_snapshot(place);
     remove_file(place, index);
     lwlock_acquire(&shared->lock, LW_EXCLUSIVE);
@@ -200,8 +200,6 @@ cursors_table_add(uint32_t *index)
         place->taker = proc_self->index;
         place->killed = false;
         place->entry.id = new_id(*index);
-        place->entry.turn = 0;
-        place->entry.delivered = 0;
         place->entry.no_timeout = false;
         crit_end();
         ledger_confirm(entry);
@@ -282,9 +280,6 @@ cursors_table_park(uint32_t index, int64_t now_ns)
     struct place *place = &shared->place[index];
     bool killed;
 
-    place->entry.turn++;
-    atomic_store_explicit(&place->id_seen, (uint64_t)place->entry.id, memory_order_relaxed);
-    atomic_store_explicit(&place->turn_seen, place->entry.turn, memory_order_release);
     lwlock_acquire(&shared->lock, LW_EXCLUSIVE);
     killed = place->killed;
     if (!killed) {
@@ -339,7 +334,7 @@ cursors_table_sweep(uint64_t owner, int64_t idle_since_ns)
         struct place *place = &shared->place[i];
         bool mine;
 
-        if (atomic_load_explicit(&place->id_seen, memory_order_relaxed) == 0)
+        if (atomic_load_explicit(&place->state, memory_order_relaxed) != PARKED)
             continue;
         lwlock_acquire(&shared->lock, LW_EXCLUSIVE);
         mine = place->state == PARKED && (owner == 0 || place->entry.owner == owner) &&
@@ -350,15 +345,6 @@ cursors_table_sweep(uint64_t owner, int64_t idle_since_ns)
         if (mine)
             cursors_table_free(i);
     }
-}
-
-bool
-cursors_table_current(uint32_t index, int64_t id, uint64_t turn)
-{
-    const struct place *place = &shared->place[index];
-
-    return atomic_load_explicit(&place->turn_seen, memory_order_acquire) == turn &&
-           atomic_load_explicit(&place->id_seen, memory_order_relaxed) == (uint64_t)id;
 }
 
 uint64_t
@@ -403,56 +389,78 @@ prepare_dir(void)
     return OK;
 }
 
+static err_t
+open_file(uint32_t index, int flags, char path[PATH_MAX], int *fd)
+{
+    if (!path_of(index, path))
+        return err_set(ERR_IO, "the path of a cursor's file is too long");
+    if ((flags & O_CREAT) != 0)
+        TRY_RETURN(prepare_dir());
+    return file_open(path, flags, 0600, fd, NULL);
+}
+
 err_t
-cursors_table_write_file(uint32_t index, struct bytes query, struct bytes state)
+cursors_table_write_query(uint32_t index, struct bytes query)
 {
     struct cursors_table_entry *entry = cursors_table_at(index);
     char path[PATH_MAX];
     int fd;
     err_t err;
 
-    TRY_RETURN(prepare_dir());
-    if (!path_of(index, path))
-        return err_set(ERR_IO, "the path of a cursor's file is too long");
-    TRY_RETURN(file_open(path, O_RDWR | O_CREAT | O_TRUNC, 0600, &fd, NULL));
-    entry->query_in_file = query.size > 0; /* from here on there is something to remove */
-    entry->state_in_file = state.size > 0;
-    if (query.size > 0) {
-        TRY(file_write(fd, path, query.data, query.size, 0, FAULT_TEMP_WRITE));
-        entry->query_size = (uint32_t)query.size;
-    }
+    TRY_RETURN(open_file(index, O_RDWR | O_CREAT | O_TRUNC, path, &fd));
+    entry->query_in_file = true; /* from here on there is something to remove */
+    entry->query_size = (uint32_t)query.size;
+    err = file_write(fd, path, query.data, query.size, 0, FAULT_TEMP_WRITE);
+    file_close(fd);
+    return err;
+}
+
+err_t
+cursors_table_write_tail(uint32_t index, struct bytes state, struct bytes next)
+{
+    struct cursors_table_entry *entry = cursors_table_at(index);
+    uint64_t at = entry->query_in_file ? entry->query_size : 0;
+    char path[PATH_MAX];
+    int fd;
+    err_t err;
+
+    TRY_RETURN(open_file(index, O_RDWR | O_CREAT, path, &fd));
+    entry->next_size = (uint32_t)next.size;
     if (state.size > 0) {
-        TRY(file_write(fd, path, state.data, state.size, query.size, FAULT_TEMP_WRITE));
+        entry->state_in_file = true;
         entry->state_size = (uint32_t)state.size;
+        TRY(file_write(fd, path, state.data, state.size, at, FAULT_TEMP_WRITE));
     }
     err = OK;
+    if (next.size > 0)
+        err = file_write(fd, path, next.data, next.size, at + state.size, FAULT_TEMP_WRITE);
 out:
     file_close(fd);
     return err;
 }
 
 err_t
-cursors_table_read_file(
-    uint32_t index, struct arena *arena, struct bytes *query, struct bytes *state)
+cursors_table_read_file(uint32_t index, struct arena *arena, struct bytes *query,
+    struct bytes *state, struct bytes *next)
 {
     const struct cursors_table_entry *entry = cursors_table_at(index);
     size_t query_size = entry->query_in_file ? entry->query_size : 0;
     size_t state_size = entry->state_in_file ? entry->state_size : 0;
-    uint8_t *room = arena_alloc(arena, query_size + state_size + 1);
+    size_t size = query_size + state_size + entry->next_size;
+    uint8_t *room = arena_alloc(arena, size + 1);
     char path[PATH_MAX];
     int fd;
     err_t err;
 
     if (room == NULL)
         return ERR_MEMORY;
-    if (!path_of(index, path))
-        return err_set(ERR_IO, "the path of a cursor's file is too long");
-    TRY_RETURN(file_open(path, O_RDONLY, 0, &fd, NULL));
-    err = file_read(fd, path, room, query_size + state_size, 0, NULL, FAULT_NONE);
+    TRY_RETURN(open_file(index, O_RDONLY, path, &fd));
+    err = file_read(fd, path, room, size, 0, NULL, FAULT_NONE);
     file_close(fd);
-    if (entry->query_in_file)
+    if (query_size > 0)
         *query = (struct bytes){ room, query_size };
-    if (entry->state_in_file)
+    if (state_size > 0)
         *state = (struct bytes){ room + query_size, state_size };
+    *next = (struct bytes){ room + query_size + state_size, entry->next_size };
     return err;
 }

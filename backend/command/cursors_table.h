@@ -13,7 +13,7 @@
 
 #define CURSORS_TABLE_NAME_MAX  400  /* "tenant/database.collection", NUL included */
 #define CURSORS_TABLE_QUERY_MAX 1024 /* bytes that fit into a place; longer ones go to a file */
-#define CURSORS_TABLE_STATE_MAX 512
+#define CURSORS_TABLE_STATE_MAX 1280 /* a position in an index: a key and a little */
 #define CURSORS_TABLE_NONE      UINT32_MAX
 
 /* What a place holds.  guard: whoever has taken the place; `id`, `owner`, `name` also the table's
@@ -22,15 +22,14 @@ struct cursors_table_entry {
     int64_t id;
     uint64_t owner;
     uint64_t collection; /* its oid */
-    uint64_t turn;       /* +1 each time it is parked: a live run of an earlier turn is stale */
-    uint64_t delivered;  /* documents given since the state was saved */
     struct snapshot snapshot;
     uint32_t hold; /* the snapshot's place; CURSORS_TABLE_NONE: not held */
     uint32_t query_size, state_size;
+    uint32_t next_size; /* of a document that did not fit into the last batch; always in the file */
     bool query_in_file, state_in_file, no_timeout;
     char name[CURSORS_TABLE_NAME_MAX];
     uint8_t query[CURSORS_TABLE_QUERY_MAX];
-    uint8_t state[CURSORS_TABLE_STATE_MAX];
+    uint8_t state[CURSORS_TABLE_STATE_MAX]; /* run_save; size 0: the run has it, or there is none */
 };
 
 size_t cursors_table_size(const struct config *config);
@@ -59,17 +58,18 @@ bool cursors_table_kill(int64_t id, const char *name);
 /* Kill all of this owner (0: of nobody in particular) that are idle since before `idle_since_ns`.
  */
 void cursors_table_sweep(uint64_t owner, int64_t idle_since_ns);
-/* Is this still the id and turn of what is parked there?  A glance, without a lock. */
-bool cursors_table_current(uint32_t index, int64_t id, uint64_t turn);
 uint64_t cursors_table_count(void);
 
 /* Copy the snapshot's hold into the place: from now on it is the place's. */
 void cursors_table_keep_snapshot(uint32_t index, const struct snapshot *snapshot, uint32_t hold);
 
-/* Query or state that are too large for the place (size 0: it stands there): one file a place,
-   written once.  Reading leaves alone what is not in the file. */
-err_t cursors_table_write_file(uint32_t index, struct bytes query, struct bytes state) MUST_CHECK;
-err_t cursors_table_read_file(
-    uint32_t index, struct arena *arena, struct bytes *query, struct bytes *state) MUST_CHECK;
+/* What does not fit into the place goes to a file of its own: the query, written once, and behind
+   it the state and the document that was not taken, written anew each time it is parked.  Size 0:
+   not in the file.  Both keep the entry's sizes and flags. */
+err_t cursors_table_write_query(uint32_t index, struct bytes query) MUST_CHECK;
+err_t cursors_table_write_tail(uint32_t index, struct bytes state, struct bytes next) MUST_CHECK;
+/* Reading leaves alone what is not in the file. */
+err_t cursors_table_read_file(uint32_t index, struct arena *arena, struct bytes *query,
+    struct bytes *state, struct bytes *next) MUST_CHECK;
 
 #endif

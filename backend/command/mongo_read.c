@@ -379,13 +379,17 @@ mongo_read_explain(struct mongo_request *request, struct bsonbuild *reply)
     if (name == NULL)
         return ERR_MEMORY;
     bsonbuild_text(reply, "explainVersion", "1");
-    bsonbuild_document_begin(reply, "queryPlanner");
-    bsonbuild_text(reply, "namespace", name);
-    bsonbuild_document(
-        reply, "parsedQuery", query.filter.size > 0 ? query.filter : bsonvalue_empty_document);
-    bsonbuild_document(reply, "winningPlan", plan);
-    bsonbuild_array(reply, "rejectedPlans", bsonvalue_empty_document);
-    bsonbuild_document_end(reply);
+    if (plan.size > BSONVALUE_DOCUMENT_SIZE_LEAST) {
+        bsonbuild_elements(reply, plan);
+    } else { /* a collection that does not exist */
+        bsonbuild_document_begin(reply, "queryPlanner");
+        bsonbuild_text(reply, "namespace", name);
+        bsonbuild_document_begin(reply, "winningPlan");
+        bsonbuild_text(reply, "stage", "EOF");
+        bsonbuild_document_end(reply);
+        bsonbuild_array(reply, "rejectedPlans", bsonvalue_empty_document);
+        bsonbuild_document_end(reply);
+    }
     bsonbuild_document(reply, "command", request->value.raw);
     bsonbuild_document_begin(reply, "serverInfo");
     bsonbuild_text(reply, "host", request->client->local);

@@ -220,7 +220,6 @@ serve(struct session *session)
     err = converse(&talk);
     if (talk.keeps_cursors)
         cursors_end_owner(talk.owner);
-    cursors_forget();
     buf_fini(&talk.decoded);
     buf_fini(&talk.scratch);
     return err;

@@ -164,7 +164,6 @@ serve(struct session *session)
     }
     err = conn_flush(&session->conn);
 out:
-    cursors_forget();
     return err;
 }
 
