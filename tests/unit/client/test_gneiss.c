@@ -538,12 +538,12 @@ main(void)
         WITH_FOLDER(a_document_goes_in_and_comes_out),
         WITH_FOLDER(updates_deletes_and_counts_do_what_they_say),
         WITH_FOLDER(a_cursor_reads_one_moment_over_many_batches),
-        WITH_FOLDER(sorts_skips_limits_and_indexes_work),
         WITH_FOLDER(bad_input_is_refused_and_harms_nothing),
         WITH_FOLDER(what_was_written_is_there_after_reopening),
         WITH_FOLDER(a_read_only_opening_writes_nothing),
         WITH_FOLDER(many_threads_lose_no_increment),
         WITH_FOLDER(a_session_may_be_handed_from_thread_to_thread),
+        WITH_FOLDER(sorts_skips_limits_and_indexes_work),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
