@@ -49,7 +49,8 @@ prefix_of(err_t err)
     return "Query execution error";
 }
 
-/* The last word of a message of the engine, as this protocol names types. */
+/* The type that a message of the engine ends with, as this protocol names it: its name, or
+   {field: value}. */
 static struct bytes
 type_after(const char *text)
 {
@@ -57,13 +58,22 @@ type_after(const char *text)
         const char *engine, *ours;
     } names[] = { { "bool", "boolean" }, { "int", "int32" }, { "long", "int64" },
         { "object", "document" }, { "binData", "binary" }, { "date", "datetime" } };
+    static const struct {
+        char first;
+        const char *ours;
+    } values[] = { { '"', "string" }, { '{', "document" }, { '[', "array" }, { 't', "boolean" },
+        { 'f', "boolean" }, { 'n', "null" } };
+    const char *value = text[0] == '{' ? strstr(text, ": ") : NULL;
     struct bytes word = { (const uint8_t *)text,
         strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") };
 
+    for (size_t i = 0; value != NULL && i < sizeof values / sizeof values[0]; i++)
+        if (value[2] == values[i].first)
+            return bytes_of(values[i].ours);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (bytes_is(word, names[i].engine))
             return bytes_of(names[i].ours);
-    return word;
+    return word.size > 0 ? word : bytes_of("another type");
 }
 
 /* Operators that the engine does not know, and values that an operator cannot work on, have texts
