@@ -113,7 +113,9 @@ text_define_create_collection(struct text_run *run, const struct textcmd *comman
     TRY_RETURN(check_name(run, command->arg[0], &good));
     if (!good)
         return OK;
-    TRY_RETURN(text_run_ns(run, command->arg[0], &ns));
+    TRY_RETURN(text_run_ns(run, command->arg[0], &ns, &good));
+    if (!good)
+        return OK;
     err = verb_create_collection(run->op, &ns, nothing);
     if (err == ERR_NAMESPACE_EXISTS)
         return text_run_refuse(
@@ -124,12 +126,13 @@ text_define_create_collection(struct text_run *run, const struct textcmd *comman
 err_t
 text_define_drop_collection(struct text_run *run, const struct textcmd *command)
 {
-    bool found = false;
     struct verb_ns ns;
+    bool found;
 
-    TRY_RETURN(text_run_ns(run, command->arg[0], &ns));
-    if (command->arg[0].size <= CATALOG_NAME_MAX)
-        TRY_RETURN(verb_drop_collection(run->op, &ns, &found));
+    TRY_RETURN(text_run_ns(run, command->arg[0], &ns, &found));
+    if (!found)
+        return OK;
+    TRY_RETURN(verb_drop_collection(run->op, &ns, &found));
     return found ? textreply_simple(run->out, "OK") : text_run_missing(run, &ns);
 }
 
@@ -223,7 +226,9 @@ text_define_create_index(struct text_run *run, const struct textcmd *command)
     TRY_RETURN(text_run_selected(run, &good));
     if (!good)
         return OK;
-    TRY_RETURN(text_run_ns(run, command->arg[0], &ns));
+    TRY_RETURN(text_run_ns(run, command->arg[0], &ns, &good));
+    if (!good)
+        return OK;
     TRY_RETURN(text_run_name(run, command->arg[1], &name));
     TRY_RETURN(check_name(run, command->arg[1], &good));
     if (!good)
@@ -255,12 +260,16 @@ text_define_drop_index(struct text_run *run, const struct textcmd *command)
     bool exists, found = false;
     err_t err;
 
-    TRY_RETURN(text_run_ns(run, command->arg[0], &ns));
+    TRY_RETURN(text_run_ns(run, command->arg[0], &ns, &exists));
+    if (!exists)
+        return OK;
     TRY_RETURN(text_run_name(run, command->arg[1], &name));
     TRY_RETURN(verb_collection_exists(run->op, &ns, NULL, &exists));
     if (!exists)
         return text_run_missing(run, &ns);
-    err = strcmp(name, "_id_") != 0 ? verb_drop_index(run->op, &ns, name, &found) : OK;
+    err = strcmp(name, "_id_") != 0 && command->arg[1].size <= CATALOG_NAME_MAX
+              ? verb_drop_index(run->op, &ns, name, &found)
+              : OK;
     if (err == ERR_NAMESPACE_NOT_FOUND)
         return text_run_missing(run, &ns);
     if (err == ERR_INDEX_NOT_FOUND || (err == OK && !found))
@@ -276,7 +285,9 @@ text_define_list_indexes(struct text_run *run, const struct textcmd *command)
     size_t count;
     bool found;
 
-    TRY_RETURN(text_run_ns(run, command->arg[0], &ns));
+    TRY_RETURN(text_run_ns(run, command->arg[0], &ns, &found));
+    if (!found)
+        return OK;
     TRY_RETURN(verb_list_indexes(run->op, &ns, &definitions, &count, &found));
     if (!found)
         return text_run_missing(run, &ns);

@@ -86,7 +86,9 @@ text_document_get(struct text_run *run, const struct textcmd *command)
     TRY_RETURN(text_run_uuid(run, command->arg[1], uuid, &good));
     if (!good)
         return OK;
-    TRY_RETURN(text_run_ns(run, command->arg[0], &ns));
+    TRY_RETURN(text_run_ns(run, command->arg[0], &ns, &good));
+    if (!good)
+        return OK;
     TRY_RETURN(get(run, &ns, uuid, &exists, &found));
     if (!exists)
         return text_run_missing(run, &ns);
@@ -178,7 +180,9 @@ text_document_insert(struct text_run *run, const struct textcmd *command)
     TRY_RETURN(read_json(run, uuid, TEXT_VALUE_BINARY, command->arg[2], &document, &good));
     if (!good)
         return OK;
-    TRY_RETURN(text_run_ns(run, command->arg[0], &ns));
+    TRY_RETURN(text_run_ns(run, command->arg[0], &ns, &good));
+    if (!good)
+        return OK;
     TRY_RETURN(look(run, &ns, &exists, &string_keys));
     if (!exists)
         return OK;
@@ -255,7 +259,9 @@ text_document_update(struct text_run *run, const struct textcmd *command)
     TRY_RETURN(read_json(run, uuid, TEXT_VALUE_BINARY, command->arg[2], &document, &good));
     if (!good)
         return OK;
-    TRY_RETURN(text_run_ns(run, command->arg[0], &ns));
+    TRY_RETURN(text_run_ns(run, command->arg[0], &ns, &good));
+    if (!good)
+        return OK;
     TRY_RETURN(look(run, &ns, &exists, &string_keys));
     if (!exists)
         return OK;
@@ -295,7 +301,9 @@ text_document_delete(struct text_run *run, const struct textcmd *command)
     TRY_RETURN(text_run_uuid(run, command->arg[1], uuid, &good));
     if (!good)
         return OK;
-    TRY_RETURN(text_run_ns(run, command->arg[0], &ns));
+    TRY_RETURN(text_run_ns(run, command->arg[0], &ns, &good));
+    if (!good)
+        return OK;
     TRY_RETURN(look(run, &ns, &exists, &string_keys));
     if (!exists)
         return OK;

@@ -258,11 +258,13 @@ text_run_name(struct text_run *run, struct bytes argument, const char **name)
 }
 
 err_t
-text_run_ns(struct text_run *run, struct bytes collection, struct verb_ns *ns)
+text_run_ns(struct text_run *run, struct bytes collection, struct verb_ns *ns, bool *possible)
 {
     ns->tenant = run->principal->tenant;
     ns->database = run->database;
-    return text_run_name(run, collection, &ns->collection);
+    TRY_RETURN(text_run_name(run, collection, &ns->collection));
+    *possible = collection.size <= CATALOG_NAME_MAX;
+    return *possible ? OK : text_run_missing(run, ns);
 }
 
 err_t

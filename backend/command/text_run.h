@@ -70,8 +70,10 @@ err_t text_run_refuse_err(struct text_run *run, err_t err) MUST_CHECK;
 
 /* An argument as a name, in the op's arena.  A NUL, which no name has, becomes U+0001. */
 err_t text_run_name(struct text_run *run, struct bytes argument, const char **name) MUST_CHECK;
-/* Namespace of a collection in the selected database. */
-err_t text_run_ns(struct text_run *run, struct bytes collection, struct verb_ns *ns) MUST_CHECK;
+/* Namespace of a collection in the selected database.  *possible false: no collection can have such
+   a name, and it has been answered. */
+err_t text_run_ns(
+    struct text_run *run, struct bytes collection, struct verb_ns *ns, bool *possible) MUST_CHECK;
 
 /* Does the selected database exist?  False: it has been answered. */
 err_t text_run_selected(struct text_run *run, bool *exists) MUST_CHECK;

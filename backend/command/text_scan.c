@@ -207,7 +207,9 @@ text_scan_count(struct text_run *run, const struct textcmd *command)
     bool exists;
     err_t err = OK;
 
-    TRY_RETURN(text_run_ns(run, command->arg[0], &ns));
+    TRY_RETURN(text_run_ns(run, command->arg[0], &ns, &exists));
+    if (!exists)
+        return OK;
     TRY_RETURN(verb_statement_begin(run->op, &ns, NULL, &statement));
     exists = statement.collection != NULL;
     if (exists)
@@ -340,7 +342,9 @@ text_scan_scan(struct text_run *run, const struct textcmd *command)
         progress.start = start;
         progress.end = end;
     }
-    TRY_RETURN(text_run_ns(run, command->arg[0], &ns));
+    TRY_RETURN(text_run_ns(run, command->arg[0], &ns, &good));
+    if (!good)
+        return OK;
     TRY_RETURN(txn_begin(run->op, TXN_SNAPSHOT, true, &txn)); /* S1 */
     err = send_all(run, &ns, txn, &progress, &exists);
     txn_abort(run->op, txn); /* it has only read */

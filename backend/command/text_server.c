@@ -39,7 +39,9 @@ text_server_compact(struct text_run *run, const struct textcmd *command)
     char text[32];
     err_t err = OK;
 
-    TRY_RETURN(text_run_ns(run, command->arg[0], &ns));
+    TRY_RETURN(text_run_ns(run, command->arg[0], &ns, &exists));
+    if (!exists)
+        return OK;
     TRY_RETURN(verb_statement_begin(run->op, &ns, NULL, &statement));
     exists = statement.collection != NULL;
     if (exists)
