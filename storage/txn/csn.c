@@ -485,7 +485,8 @@ csn_fate(xid_t xid, enum xid_fate *fate, csn_t *csn)
 {
     uint64_t value;
 
-    invariant(xid != 0);
+    if (xid == 0)
+        return err_set(ERR_CORRUPT, "data names transaction 0, which there is not");
     if (xid >= atomic_load_explicit(&shared->bound, memory_order_acquire))
         return err_set(ERR_CORRUPT,
             "data names transaction %" PRIu64 ", which was never begun (next is %" PRIu64 ")", xid,
@@ -567,11 +568,11 @@ commit_in_spill(struct place *place, buffer_t *buffer, csn_t *csn)
     *csn = txntable_give_csn(); /* who may see it waits for the page */
     atomic_store_explicit(&leaf->value[xid % leaf_xids()], *csn, memory_order_relaxed);
     pool_change_end(*buffer, 0);
+    clear_xid(place); /* in the section: who died between would be numbered twice */
     crit_end();
     pool_unlock(*buffer);
     pool_unpin(*buffer);
     *buffer = 0;
-    clear_xid(place);
     return true;
 }
 

@@ -361,6 +361,9 @@ txntable_runs_between(xid_t from, xid_t below)
 
         if (xid >= from && xid < below)
             return true;
+        /* Drawn, perhaps, and not yet stored: any number from the floor on (P1). */
+        if ((xid & TXNTABLE_ASSIGNING) != 0 && (xid & ~TXNTABLE_ASSIGNING) < below)
+            return true;
     }
     return false;
 }

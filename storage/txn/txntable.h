@@ -18,11 +18,13 @@
 #include "shmem/condition.h"
 #include "storage/txn/snapshot.h"
 
-#define TXNTABLE_NOBODY    0u
-#define TXNTABLE_CSN_FIRST 16u /* the first a life gives; smaller ones have meanings of their own \
-                                */
-#define TXNTABLE_ASSIGNING (1ull << 63) /* in place.xid: an xid not below the rest is being given \
-                                         */
+#define TXNTABLE_NOBODY 0u
+#define TXNTABLE_CSN_FIRST                                                 \
+    16u /* the first a life gives; smaller ones have meanings of their own \
+         */
+#define TXNTABLE_ASSIGNING                                                 \
+    (1ull << 63) /* in place.xid: an xid not below the rest is being given \
+                  */
 
 enum place_use { PLACE_FREE, PLACE_TXN, PLACE_HOLD };
 
@@ -80,7 +82,7 @@ csn_t txntable_next_csn(void);
 
 /* The place in which this xid runs, or NULL. */
 struct place *txntable_find(xid_t xid);
-bool txntable_runs_between(xid_t from, xid_t below); /* some xid in from … below-1 */
+bool txntable_runs_between(xid_t from, xid_t below); /* perhaps: some xid in from … below-1 */
 /* Return when no place is writing the ring entry of an xid in from … below-1 (nanoseconds). */
 void txntable_await_ending(xid_t from, xid_t below);
 

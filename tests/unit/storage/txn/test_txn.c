@@ -97,6 +97,22 @@ serializable_is_refused(void **state)
     assert_string_equal(err_message(), "serializable transactions are not offered yet");
 }
 
+/* A process that was stopped between drawing a number and storing it. */
+static void
+a_number_being_given_may_be_any_from_its_floor_on(void **state)
+{
+    struct place *place = txntable_own();
+    xid_t next = txntable_next_xid();
+
+    (void)state;
+    assert_false(txntable_runs_between(next, next + 100));
+    atomic_store(&place->xid, next | TXNTABLE_ASSIGNING);
+    assert_true(txntable_runs_between(next, next + 100));
+    assert_true(txntable_runs_between(next + 50, next + 100));
+    assert_false(txntable_runs_between(next - 50, next));
+    atomic_store(&place->xid, 0);
+}
+
 static void
 an_xid_that_was_never_given_is_damage(void **state)
 {
@@ -105,6 +121,7 @@ an_xid_that_was_never_given_is_damage(void **state)
 
     (void)state;
     assert_int_equal(snapshot_fate(UINT64_MAX / 2, &fate, &csn), ERR_CORRUPT);
+    assert_int_equal(snapshot_fate(0, &fate, &csn), ERR_CORRUPT);
 }
 
 /* Every fate that a held snapshot may ask for is right after the ring went round several times. */
@@ -401,6 +418,7 @@ main(void)
         WITH(a_rollback_keeps_the_error_that_it_answers),
         WITH(statements_are_counted_and_read_committed_looks_again),
         WITH(serializable_is_refused),
+        WITH(a_number_being_given_may_be_any_from_its_floor_on),
         WITH(an_xid_that_was_never_given_is_damage),
         WITH(what_falls_out_of_the_ring_is_kept_for_old_snapshots),
         WITH(a_writer_that_outlives_the_ring_still_runs),
