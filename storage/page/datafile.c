@@ -374,6 +374,7 @@ datafile_create(fileno_t file, xid_t xid)
     wal_insert_data(&record, sizeof record);
     (void)wal_insert(WAL_FILE_CREATE, xid);
     crit_end();
+    drop_entry(file); /* of a file of this number that was found on disk, and is emptied now */
     TRY_RETURN(make_file(file));
     return find_entry(file, &entry);
 }
@@ -687,7 +688,11 @@ sync_entry(struct entry *entry, fileno_t file)
         log_fatal("%s", err_message());
         panic(__FILE__, __LINE__, err_message()); /* D4 */
     }
-    (void)atomic_compare_exchange_strong(&entry->sync, &going, SYNC_NONE);
+    /* The entry may have become another file's, whose wish SYNC_GOING then wrote over. */
+    if (atomic_load(&entry->file) != file)
+        atomic_store(&entry->sync, SYNC_WANTED);
+    else
+        (void)atomic_compare_exchange_strong(&entry->sync, &going, SYNC_NONE);
     return OK;
 }
 
@@ -731,7 +736,7 @@ take_body(const struct wal_record *record, void *body, size_t size)
 static err_t
 redo_create(const struct wal_record *record)
 {
-    struct create_record body;
+    struct create_record body = { 0 };
 
     TRY_RETURN(take_body(record, &body, sizeof body));
     raise_next_number((uint64_t)body.file + 1);
@@ -741,7 +746,7 @@ redo_create(const struct wal_record *record)
 static err_t
 describe_create(const struct wal_record *record, struct buf *text)
 {
-    struct create_record body;
+    struct create_record body = { 0 };
 
     TRY_RETURN(take_body(record, &body, sizeof body));
     return buf_printf(text, "file %08x", body.file);
@@ -779,7 +784,7 @@ describe_unlink(const struct wal_record *record, struct buf *text)
 static err_t
 redo_truncate(const struct wal_record *record)
 {
-    struct cut_record body;
+    struct cut_record body = { 0 };
 
     TRY_RETURN(take_body(record, &body, sizeof body));
     return datafile_exists(body.file) ? cut_file(body.file, body.count) : OK;
@@ -788,7 +793,7 @@ redo_truncate(const struct wal_record *record)
 static err_t
 describe_truncate(const struct wal_record *record, struct buf *text)
 {
-    struct cut_record body;
+    struct cut_record body = { 0 };
 
     TRY_RETURN(take_body(record, &body, sizeof body));
     return buf_printf(text, "file %08x cut to %u pages", body.file, body.count);

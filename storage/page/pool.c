@@ -75,7 +75,7 @@ place_of(uint64_t tag)
 {
     struct place *place = place_for(tag);
 
-    if (place->tag == tag && place->buffer <= shared->count &&
+    if (place->tag == tag && place->buffer - 1 < shared->count &&
         atomic_load_explicit(&pool_buffer_at(place->buffer)->tag, memory_order_relaxed) == tag)
         return place->buffer;
     return place_anew(place, tag);
@@ -334,6 +334,17 @@ read_page(struct page_id id, enum fill fill, void *page)
     return err;
 }
 
+/* The bytes are going to be read.  Odd already, unless a reader died between making it even and
+   saying VALID (B3). */
+static void
+forbid_peeks(struct buffer *buffer)
+{
+    uint32_t version = atomic_load_explicit(&buffer->version, memory_order_relaxed);
+
+    atomic_store_explicit(&buffer->version, version | 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+}
+
 /* Make the buffer, pinned by us, VALID.  On error the pin is gone. */
 static err_t
 fill_buffer(buffer_t number, struct page_id id, enum fill fill)
@@ -352,6 +363,7 @@ fill_buffer(buffer_t number, struct page_id id, enum fill fill)
         pool_buffer_io_end(number, 0, 0); /* somebody did it just before we could */
         return OK;
     }
+    forbid_peeks(buffer);
     err = read_page(id, fill, pool_buffer_page(number));
     if (err == OK) {
         uint32_t version = atomic_load_explicit(&buffer->version, memory_order_relaxed);
@@ -407,6 +419,9 @@ pin_page(struct page_id id, enum pool_use use, enum fill fill, buffer_t *number)
     bool touch = use == POOL_NORMAL || use == POOL_HINTS;
 
     invariant(!crit_active());
+    if (tag >> 32 == 0) /* 0 as a tag says: no page */
+        return err_set(
+            ERR_CORRUPT, "could not use block %u of a data file without a number", id.block);
     *number = place_of(tag);
     if (*number != 0 && pool_buffer_pin_valid(*number, tag, touch)) {
         counters_add(COUNTER_POOL_HITS, 1);
@@ -619,6 +634,12 @@ pool_forget(fileno_t file, block_t first)
 }
 
 /* ---- reports ---- */
+
+uint32_t
+pool_buffers(void)
+{
+    return shared->count;
+}
 
 void
 pool_status(struct pool_status *status)

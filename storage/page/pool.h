@@ -94,7 +94,8 @@ err_t pool_flush_all(void) MUST_CHECK; /* everything dirty, now: tests and the f
 struct pool_status {
     uint64_t buffers, used, dirty, pinned;
 };
-void pool_status(struct pool_status *status);
+void pool_status(struct pool_status *status); /* looks at every buffer */
+uint32_t pool_buffers(void);                  /* how many there are */
 uint64_t pool_pin_total(void); /* sum of pins over all buffers; 0 when nobody works */
 
 #endif

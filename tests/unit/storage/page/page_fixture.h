@@ -37,6 +37,7 @@ static struct fixture_log {
 } * fixture_log;
 
 static char fixture_dir[64];
+static uint32_t fixture_page_size = 8192;
 
 err_t
 wal_insert_reserve(size_t size)
@@ -109,7 +110,7 @@ fixture_open(int64_t pool_bytes)
     const char *base = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
 
     log_setup(LOG_FORMAT_TEXT, LOG_FATAL, 2);
-    wal_page_size = 8192;
+    wal_page_size = fixture_page_size;
     fixture_log =
         mmap(NULL, sizeof *fixture_log, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(fixture_log != MAP_FAILED);

@@ -33,6 +33,38 @@ files_grow_in_steps_of_zeroes(void **state)
     fixture_close();
 }
 
+/* A file of a number that was never noted: left by a crash, looked at, and then made anew. */
+static void
+a_file_left_by_a_crash_is_emptied_when_made_anew(void **state)
+{
+    char path[128];
+    buffer_t buffer;
+    block_t block;
+    fileno_t file;
+    FILE *left;
+
+    (void)state;
+    fixture_open(MIB);
+    assert_int_equal(datafile_next(&file), OK);
+    (void)snprintf(
+        path, sizeof path, "%s/data/%02x/%08x", fixture_dir, (unsigned)file & 0xff, (unsigned)file);
+    left = fopen(path, "w");
+    assert_non_null(left);
+    for (unsigned i = 0; i < 5 * wal_page_size; i++)
+        (void)fputc('x', left);
+    (void)fclose(left);
+    assert_int_equal(datafile_blocks(file, &block), OK);
+    assert_int_equal(block, 5);
+    assert_int_equal(datafile_create(file, 1), OK);
+    assert_int_equal(datafile_blocks(file, &block), OK);
+    assert_int_equal(block, 0);
+    assert_int_equal(pool_extend(file, POOL_NORMAL, &buffer, &block), OK);
+    assert_int_equal(block, 0);
+    pool_unlock(buffer);
+    pool_unpin(buffer);
+    fixture_close();
+}
+
 static void
 pages_that_were_not_used_are_handed_out_after_a_restart(void **state)
 {
@@ -241,6 +273,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_grow_in_steps_of_zeroes),
         cmocka_unit_test(pages_that_were_not_used_are_handed_out_after_a_restart),
+        cmocka_unit_test(a_file_left_by_a_crash_is_emptied_when_made_anew),
         cmocka_unit_test(a_page_in_use_is_not_handed_out),
         cmocka_unit_test(a_page_is_handed_out_once),
         cmocka_unit_test(more_files_than_are_kept_open),

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "storage/page/pool_buffer.h"
 
 #define MIB ((int64_t)1 << 20)
 
@@ -24,8 +25,8 @@ next_random(uint32_t *seed)
 static void
 write_of_a_hundred_pools_is_read_back(void **state)
 {
-    const block_t count = 6400; /* 50 MiB through 1 MiB */
-    uint8_t *page = malloc(wal_page_size);
+    const block_t count = (block_t)((50u << 20) / fixture_page_size); /* through 1 MiB */
+    uint8_t *page = malloc(PAGE_SIZE_MAX);
     struct pool_status status;
     fileno_t file;
 
@@ -40,7 +41,7 @@ write_of_a_hundred_pools_is_read_back(void **state)
         }
     assert_int_equal(pool_flush_all(), OK);
     pool_status(&status);
-    assert_int_equal(status.buffers, 128);
+    assert_int_equal(status.buffers, (1u << 20) / fixture_page_size);
     assert_int_equal(status.dirty, 0);
     assert_int_equal(status.pinned, 0);
     fixture_reopen(MIB);
@@ -55,7 +56,7 @@ write_of_a_hundred_pools_is_read_back(void **state)
 static void
 a_page_is_written_only_after_its_log(void **state)
 {
-    uint8_t *page = malloc(wal_page_size);
+    uint8_t *page = malloc(PAGE_SIZE_MAX);
     fileno_t file;
     block_t seen = 0;
 
@@ -81,8 +82,8 @@ every_damaged_page_is_refused_and_not_kept(void **state)
 {
     uint32_t seed = 7;
     fileno_t file;
-    uint8_t *good = malloc(wal_page_size);
-    uint8_t *bad = malloc(wal_page_size);
+    uint8_t *good = malloc(PAGE_SIZE_MAX);
+    uint8_t *bad = malloc(PAGE_SIZE_MAX);
 
     (void)state;
     fixture_open(MIB);
@@ -97,7 +98,7 @@ every_damaged_page_is_refused_and_not_kept(void **state)
 
         memcpy(bad, good, wal_page_size);
         if (round % 4 == 0) { /* torn: the head or the tail is of another time */
-            size_t cut = 512 * (1 + next_random(&seed) % 15);
+            size_t cut = wal_page_size / 16 * (1 + next_random(&seed) % 15);
 
             memset(
                 bad + (round % 8 == 0 ? 0 : cut), 0x5a, round % 8 == 0 ? cut : wal_page_size - cut);
@@ -125,7 +126,7 @@ every_damaged_page_is_refused_and_not_kept(void **state)
 static void
 hints_that_are_damaged_are_zeroed(void **state)
 {
-    uint8_t *page = malloc(wal_page_size);
+    uint8_t *page = malloc(PAGE_SIZE_MAX);
     struct page_id id = { 0, 1 };
     buffer_t buffer;
 
@@ -159,6 +160,59 @@ a_block_beyond_the_end_is_an_error(void **state)
     assert_int_equal(pool_pin((struct page_id){ 4242, 0 }, POOL_NORMAL, &buffer), ERR_IO);
     assert_int_equal(pool_pin_new((struct page_id){ file, 40 }, &buffer), OK);
     pool_unpin(buffer);
+    fixture_close();
+}
+
+/* A process that reads a page and dies when its bytes are there, and the buffer does not say so. */
+static void
+a_page_whose_reader_died_is_read_again(void **state)
+{
+    struct pool_peek peek;
+    buffer_t buffer;
+    fileno_t file;
+
+    (void)state;
+    fixture_open(MIB);
+    file = fixture_file();
+    fixture_fill(file, 1, 7);
+    assert_int_equal(pool_flush_all(), OK);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(pool_pin((struct page_id){ file, 0 }, POOL_NORMAL, &buffer), OK);
+        (void)pool_buffer_set(pool_buffer_at(buffer), 0, BUFFER_VALID);
+        pool_unpin(buffer);
+        assert_int_equal(pool_pin((struct page_id){ file, 0 }, POOL_NORMAL, &buffer), OK);
+        assert_int_equal(
+            atomic_load(&pool_buffer_at(buffer)->version) % 2, 0); /* peeks, too, are served */
+        assert_true(!pool_peek((struct page_id){ file, 0 }, &peek) || pool_peek_valid(&peek));
+        pool_lock(buffer, LW_EXCLUSIVE);
+        assert_int_equal(fixture_change(buffer, PAGE_HEAP, 8, false), OK);
+        pool_unlock(buffer);
+        pool_unpin(buffer);
+        assert_int_equal(pool_flush_all(), OK);
+    }
+    fixture_close();
+}
+
+static void
+a_page_of_no_file_is_damage_and_harms_nothing(void **state)
+{
+    uint8_t *page = malloc(PAGE_SIZE_MAX);
+    struct pool_peek peek;
+    buffer_t buffer;
+    fileno_t file;
+
+    (void)state;
+    fixture_open(MIB);
+    assert_false(pool_peek((struct page_id){ 0, 0 }, &peek));
+    assert_int_equal(pool_pin((struct page_id){ 0, 0 }, POOL_NORMAL, &buffer), ERR_CORRUPT);
+    assert_int_equal(pool_copy((struct page_id){ 0, 5 }, POOL_NORMAL, page), ERR_CORRUPT);
+    file = fixture_file();
+    fixture_fill(file, 300, 1);
+    for (block_t i = 0; i < 300; i++) {
+        assert_int_equal(pool_copy((struct page_id){ file, i }, POOL_NORMAL, page), OK);
+        assert_int_equal(fixture_number(page), i + 1);
+    }
+    free(page);
     fixture_close();
 }
 
@@ -386,7 +440,7 @@ the_killed_leave_no_pins(void **state)
     (void)close(ready[1]);
     assert_true(killed > 0);
     if (lost == 0) {
-        uint8_t *page = malloc(wal_page_size);
+        uint8_t *page = malloc(PAGE_SIZE_MAX);
 
         assert_int_equal(pool_pin_total(), 0);
         for (block_t i = 0; i < STORM_PAGES; i++) {
@@ -407,7 +461,7 @@ static void
 forgotten_pages_are_gone(void **state)
 {
     struct pool_status status;
-    uint8_t *page = malloc(wal_page_size);
+    uint8_t *page = malloc(PAGE_SIZE_MAX);
     fileno_t file;
     block_t count;
 
@@ -435,7 +489,7 @@ forgotten_pages_are_gone(void **state)
 static void
 a_scan_does_not_wash_the_pool(void **state)
 {
-    uint8_t *page = malloc(wal_page_size);
+    uint8_t *page = malloc(PAGE_SIZE_MAX);
     struct pool_peek peek;
     fileno_t hot;
     fileno_t cold;
@@ -472,6 +526,8 @@ main(void)
         cmocka_unit_test(every_damaged_page_is_refused_and_not_kept),
         cmocka_unit_test(hints_that_are_damaged_are_zeroed),
         cmocka_unit_test(a_block_beyond_the_end_is_an_error),
+        cmocka_unit_test(a_page_whose_reader_died_is_read_again),
+        cmocka_unit_test(a_page_of_no_file_is_damage_and_harms_nothing),
         cmocka_unit_test(all_pinned_is_an_error_and_passes),
         cmocka_unit_test(threads_see_whole_pages),
         cmocka_unit_test(the_killed_leave_no_pins),
@@ -479,5 +535,18 @@ main(void)
         cmocka_unit_test(a_scan_does_not_wash_the_pool),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest by_size[] = {
+        cmocka_unit_test(write_of_a_hundred_pools_is_read_back),
+        cmocka_unit_test(every_damaged_page_is_refused_and_not_kept),
+        cmocka_unit_test(a_page_whose_reader_died_is_read_again),
+    };
+    int failed = cmocka_run_group_tests_name("pages of 8 KiB", tests, NULL, NULL);
+
+    fixture_page_size = 4096;
+    failed += cmocka_run_group_tests_name("pages of 4 KiB", by_size, NULL, NULL);
+    fixture_page_size = 16384;
+    failed += cmocka_run_group_tests_name("pages of 16 KiB", by_size, NULL, NULL);
+    fixture_page_size = 32768;
+    failed += cmocka_run_group_tests_name("pages of 32 KiB", by_size, NULL, NULL);
+    return failed;
 }
