@@ -262,6 +262,9 @@ heap_undo_insert(struct op *op, const struct heap *heap, struct txn *txn, struct
         err = err_set(ERR_INTERNAL,
             "could not take back an insert: file %u, block %u, item %u is not this transaction's",
             heap->file, root.block, root.item);
+    } else if (!heappage_rows_fit(pool_page(buffer))) {
+        err = err_set(ERR_CORRUPT, "could not take back an insert: file %u, block %u is damaged",
+            heap->file, root.block);
     } else {
         if ((heappage_flags(row) & HEAPPAGE_OVERFLOW) != 0 &&
             length == sizeof *row + sizeof(struct heappage_overflow)) {

@@ -97,7 +97,8 @@ err_t heap_liveness(struct op *op, const struct heap *heap, struct txn *txn, str
 struct heap_scan;
 err_t heap_scan_begin(struct op *op, const struct heap *heap, const struct snapshot *snapshot,
     struct heap_scan **scan) MUST_CHECK; /* malloced; end it */
-/* The next row, in order of place; `row` is valid until the next call. */
+/* The next row, in order of place; `row` is valid until the next call.  `row` may be NULL: only
+   that it is there, and where. */
 err_t heap_scan_next(struct op *op, struct heap_scan *scan, struct bytes *row, struct row_id *root,
     struct row_id *version, bool *found) MUST_CHECK;
 /* Go on behind `root` (ROW_ID_NONE: from the beginning): a cursor taken up by another process. */

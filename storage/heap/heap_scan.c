@@ -49,7 +49,6 @@ struct heap_scan {
 static err_t
 begin(const struct heap *heap, struct heap_scan **scan)
 {
-    struct pool_status status;
     block_t blocks;
     struct heap_scan *new;
 
@@ -59,10 +58,9 @@ begin(const struct heap *heap, struct heap_scan **scan)
         return err_set(ERR_MEMORY, "could not begin a scan: no memory for %zu bytes",
             sizeof *new + wal_page_size);
     memset(new, 0, offsetof(struct heap_scan, seen));
-    pool_status(&status);
     new->heap = *heap;
     new->blocks = blocks;
-    new->use = blocks > status.buffers / 4 ? POOL_SCAN : POOL_NORMAL;
+    new->use = blocks > pool_buffers() / 4 ? POOL_SCAN : POOL_NORMAL;
     new->row = buf_init(HEAP_ROW_MAX);
     *scan = new;
     return OK;
@@ -240,7 +238,9 @@ heap_scan_next(struct op *op, struct heap_scan *scan, struct bytes *row, struct 
         *root = (struct row_id){ scan->block, seen.root };
         if (version != NULL)
             *version = (struct row_id){ scan->block, seen.version };
-        TRY_RETURN(hand_out(scan, seen, row, found));
+        *found = true;
+        if (row != NULL)
+            TRY_RETURN(hand_out(scan, seen, row, found));
     }
     return OK;
 }

@@ -209,7 +209,7 @@ free_items(struct vacuum *v)
             if (heappage_item_state(item) == HEAPPAGE_DEAD)
                 v->prune->unused_item[v->prune->unused++] = v->dead[i].item;
         }
-        if (v->prune->unused > 0)
+        if (v->prune->unused > 0 && prune_fits(pool_page(buffer), v->prune))
             prune_execute(buffer, v->prune);
         left = heappage_free(pool_page(buffer));
         pool_unlock(buffer);

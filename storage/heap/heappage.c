@@ -227,6 +227,21 @@ heappage_clear_xmax(void *page, unsigned n)
     row->flags &= (uint16_t) ~(unsigned)HEAPPAGE_XMAX_FLAGS;
 }
 
+bool
+heappage_rows_fit(const void *page)
+{
+    unsigned count = heappage_count(page);
+    size_t all = HEAPPAGE_START + 4u * (size_t)count;
+
+    for (unsigned n = 1; n <= count; n++) {
+        unsigned length;
+
+        if (heappage_row(page, n, &length) != NULL)
+            all += HEAPPAGE_ALIGN(length);
+    }
+    return all <= wal_page_size;
+}
+
 void
 heappage_compact(void *page)
 {

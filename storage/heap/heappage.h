@@ -209,6 +209,9 @@ void heappage_set_xmax(
 /* The maker of row `n` committed before every snapshot; its xmax came from someone who failed. */
 void heappage_freeze(void *page, unsigned n);
 void heappage_clear_xmax(void *page, unsigned n);
+/* Whether all rows have room beside each other: asked of a page before it is compacted, for rows
+   that overlap would need more than the page has. */
+bool heappage_rows_fit(const void *page);
 /* Push all rows to the page's end in order of item, and cut unused items off the end of the array.
  */
 void heappage_compact(void *page);

@@ -36,6 +36,21 @@ heaptarget_room(const void *page, size_t length)
 }
 
 err_t
+heaptarget_find(const struct heap *heap, size_t bytes, block_t *block)
+{
+    block_t count;
+
+    TRY_RETURN(datafile_blocks(heap->file, &count));
+    for (;;) {
+        TRY_RETURN(freespace_find(heap->map, bytes, block));
+        if (*block == BLOCK_NONE || *block < count)
+            return OK;
+        /* After a crash the map may know more pages than the heap has. */
+        TRY_RETURN(freespace_note(heap->map, *block, 0));
+    }
+}
+
+err_t
 heaptarget_pin(const struct heap *heap, size_t length, unsigned attempt, buffer_t *buffer)
 {
     struct last_page *last = remembered(heap);
@@ -43,17 +58,17 @@ heaptarget_pin(const struct heap *heap, size_t length, unsigned attempt, buffer_
 
     TRY_RETURN(datafile_blocks(heap->file, &count));
     if (attempt < HEAPTARGET_NEW) {
-        if (last->file == heap->file)
+        if (last->file == heap->file && last->block < count)
             block = last->block;
-        if (block >= count) {
+        if (block == BLOCK_NONE) {
             size_t want = length + 8 + wal_page_size / 16u;
 
             if (want > heappage_empty_free())
                 want = heappage_empty_free();
-            TRY_RETURN(freespace_find(heap->map, want, &block));
+            TRY_RETURN(heaptarget_find(heap, want, &block));
         }
     }
-    if (block < count)
+    if (block != BLOCK_NONE)
         return pool_pin((struct page_id){ heap->file, block }, POOL_NORMAL, buffer);
     TRY_RETURN(pool_extend(heap->file, POOL_NORMAL, buffer, &block));
     pool_unlock(*buffer); /* pages are locked in order of block, which the caller sees to */

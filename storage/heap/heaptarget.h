@@ -15,6 +15,9 @@
 err_t heaptarget_pin(
     const struct heap *heap, size_t length, unsigned attempt, buffer_t *buffer) MUST_CHECK;
 
+/* A page of the heap of which the map says that it has so much room; BLOCK_NONE: none. */
+err_t heaptarget_find(const struct heap *heap, size_t bytes, block_t *block) MUST_CHECK;
+
 /* Whether an insert may use the page: it leaves a little room for later versions of the rows there.
  */
 bool heaptarget_room(const void *page, size_t length);

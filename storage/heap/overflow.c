@@ -24,6 +24,7 @@
 #include "base/crit.h"
 #include "base/panic.h"
 #include "storage/heap/heaplog.h"
+#include "storage/heap/heaptarget.h"
 #include "storage/page/datafile.h"
 #include "storage/page/freespace.h"
 #include "storage/page/pool.h"
@@ -51,7 +52,7 @@ static err_t
 claim_page(const struct heap *heap, bool *search, buffer_t *buffer, block_t *block)
 {
     while (*search) {
-        TRY_RETURN(freespace_find(heap->map, heappage_empty_free(), block));
+        TRY_RETURN(heaptarget_find(heap, heappage_empty_free(), block));
         if (*block == BLOCK_NONE) {
             *search = false;
             break;

@@ -150,6 +150,8 @@ prune_plan(const void *page, csn_t horizon, struct prune_plan *plan)
 
     plan->prune_xid = 0;
     plan->redirects = plan->dead = plan->unused = plan->versions = plan->chains = 0;
+    if (!heappage_rows_fit(page))
+        return err_set(ERR_CORRUPT, "a heap page has rows that overlap; 'gneiss check' tells more");
     for (unsigned n = 1; n <= count; n++) {
         if (heappage_first(page, n) != 0)
             TRY_RETURN(plan_chain(page, n, horizon, seen, plan));
@@ -174,7 +176,7 @@ prune_fits(const void *page, const struct prune_plan *plan)
     for (unsigned i = 0; i < plan->unused; i++)
         if (plan->unused_item[i] == 0 || plan->unused_item[i] > count)
             return false;
-    return true;
+    return heappage_rows_fit(page);
 }
 
 void

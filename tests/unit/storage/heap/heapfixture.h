@@ -40,6 +40,7 @@ static char fixture_dir[128];
 static struct heap fixture_heap;
 static struct wal_recovery fixture_found;
 static struct wal_handler fixture_handlers[WAL_KIND_COUNT];
+static uint32_t fixture_page_size = 8192; /* of directories made by fixture_setup */
 
 #define OKAY(call)                                    \
     do {                                              \
@@ -132,7 +133,7 @@ static inline int
 fixture_setup(void **state)
 {
     (void)state;
-    fixture_make(8 << 20, 8192);
+    fixture_make(8 << 20, fixture_page_size);
     fixture_start();
     fixture_new_heap();
     return 0;

@@ -4,6 +4,7 @@
 #include "heapfixture.h"
 
 #include "storage/heap/heappage.h"
+#include "storage/page/freespace.h"
 
 static void
 a_row_is_seen_by_who_began_after_its_commit(void **state)
@@ -334,6 +335,62 @@ many_rows_go_in_with_few_records(void **state)
     free(large);
 }
 
+/* After a crash the map may be newer than the heap. */
+static void
+a_map_that_promises_too_much_is_corrected(void **state)
+{
+    struct txn *txn = fixture_begin(TXN_READ_COMMITTED);
+    size_t size = wal_page_size * 3;
+    uint8_t *row = malloc(size);
+    struct row_id root;
+    size_t room;
+
+    (void)state;
+    for (size_t i = 0; i < size; i++)
+        row[i] = (uint8_t)(i * 2654435761u >> 11); /* does not pack */
+    for (block_t b = 5000; b < 5003; b++)
+        OKAY(freespace_note(fixture_heap.map, b, wal_page_size));
+    OKAY(heap_insert(NULL, &fixture_heap, txn, (struct bytes){ row, 20 }, &root));
+    OKAY(heap_insert(NULL, &fixture_heap, txn, (struct bytes){ row, size }, &root));
+    assert_true(root.block < 100);
+    OKAY(freespace_get(fixture_heap.map, 5001, &room));
+    assert_int_equal(room, 0);
+    fixture_commit(txn);
+    free(row);
+}
+
+/* A page whose checksum is right and whose rows overlap: made by somebody who wants harm. */
+static void
+rows_that_overlap_are_damage_and_no_more(void **state)
+{
+    struct txn *txn = fixture_begin(TXN_READ_COMMITTED);
+    struct heap_vacuum_result result;
+    struct row_id root = { 0, 0 };
+    struct heappage *page;
+    buffer_t buffer;
+
+    (void)state;
+    for (unsigned i = 0; i < 20; i++)
+        OKAY(heap_insert(
+            NULL, &fixture_heap, txn, (struct bytes){ (const uint8_t *)"abcdefgh", 8 }, &root));
+    txn_abort(NULL, txn); /* all of them may be pruned */
+    OKAY(pool_pin((struct page_id){ fixture_heap.file, root.block }, POOL_NORMAL, &buffer));
+    pool_lock(buffer, LW_EXCLUSIVE);
+    page = pool_page(buffer);
+    for (unsigned n = 1; n <= heappage_count(page); n++) {
+        unsigned offset = heappage_item_offset(page->item[n - 1]);
+
+        heappage_set_item(page, n,
+            heappage_item_make(offset, HEAPPAGE_NORMAL,
+                (wal_page_size - offset) & 0x7fffu)); /* each as long as the page lets it be */
+    }
+    heappage_set_item(
+        page, 1, heappage_item_make(64, HEAPPAGE_NORMAL, (wal_page_size - 64) & 0x7fffu));
+    pool_unlock(buffer);
+    pool_unpin(buffer);
+    assert_int_equal(heap_vacuum(NULL, &fixture_heap, NULL, NULL, &result), ERR_CORRUPT);
+}
+
 static void
 a_scan_goes_on_where_it_is_told(void **state)
 {
@@ -463,10 +520,20 @@ main(void)
         TEST(rows_of_every_size_come_back),
         TEST(overflow_pages_are_used_again),
         TEST(many_rows_go_in_with_few_records),
+        TEST(a_map_that_promises_too_much_is_corrected),
+        TEST(rows_that_overlap_are_damage_and_no_more),
         TEST(a_scan_goes_on_where_it_is_told),
         TEST(vacuum_forgets_before_it_frees),
         TEST(a_row_updated_without_end_needs_no_more_room),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("pages of 8 KiB", tests, NULL, NULL);
+
+    fixture_page_size = 4096;
+    failed += cmocka_run_group_tests_name("pages of 4 KiB", tests, NULL, NULL);
+    fixture_page_size = 16384;
+    failed += cmocka_run_group_tests_name("pages of 16 KiB", tests, NULL, NULL);
+    fixture_page_size = 32768;
+    failed += cmocka_run_group_tests_name("pages of 32 KiB", tests, NULL, NULL);
+    return failed;
 }

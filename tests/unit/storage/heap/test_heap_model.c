@@ -518,7 +518,7 @@ what_was_acknowledged_survives_a_kill(void **state)
 static void
 replay_gives_the_same_pages(void **state)
 {
-    static uint8_t before[600][8192], after[8192];
+    static uint8_t before[1200][PAGE_SIZE_MAX], after[PAGE_SIZE_MAX];
     block_t blocks, now;
 
     (void)state;
@@ -532,7 +532,7 @@ replay_gives_the_same_pages(void **state)
             (void)fixture_vacuum();
     }
     OKAY(datafile_blocks(fixture_heap.file, &blocks));
-    assert_true(blocks < 600);
+    assert_true(blocks < 1200);
     for (block_t b = 0; b < blocks; b++)
         OKAY(pool_copy((struct page_id){ fixture_heap.file, b }, POOL_NORMAL, before[b]));
     wal_flush(wal_insert_position());
@@ -548,7 +548,7 @@ replay_gives_the_same_pages(void **state)
         heappage_mask(after);
         memset(before[b] + 8, 0, 4); /* the checksum is set when written */
         memset(after + 8, 0, 4);
-        assert_memory_equal(before[b], after, 8192);
+        assert_memory_equal(before[b], after, wal_page_size);
     }
     (void)fixture_check();
 }
@@ -564,5 +564,17 @@ main(void)
         TEST(replay_gives_the_same_pages),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest by_size[] = {
+        TEST(every_snapshot_sees_its_rows_whatever_is_pruned),
+        TEST(replay_gives_the_same_pages),
+    };
+    int failed = cmocka_run_group_tests_name("pages of 8 KiB", tests, NULL, NULL);
+
+    fixture_page_size = 4096;
+    failed += cmocka_run_group_tests_name("pages of 4 KiB", by_size, NULL, NULL);
+    fixture_page_size = 16384;
+    failed += cmocka_run_group_tests_name("pages of 16 KiB", by_size, NULL, NULL);
+    fixture_page_size = 32768;
+    failed += cmocka_run_group_tests_name("pages of 32 KiB", by_size, NULL, NULL);
+    return failed;
 }
