@@ -92,12 +92,15 @@ close_page(struct build *build, unsigned number, const struct btree_point *high,
     for (unsigned i = 0; i < count; i++) {
         uint8_t key[INDEX_KEY_MAX];
         struct btree_entry entry;
+        struct btree_point point;
         size_t size;
 
         invariant(btree_page_entry(level->page, i, &entry));
         invariant(btree_page_key(level->page, i, key, &size));
-        if (!btree_page_append(
-                build->whole, (struct btree_point){ { key, size }, entry.place }, entry.child))
+        point = (struct btree_point){ { key, size }, entry.place };
+        if (i == 0 && number > 0) /* it stands for all from low on: nothing of its key is kept */
+            point = (struct btree_point){ btree_page_prefix(build->whole), 0 };
+        if (!btree_page_append(build->whole, point, entry.child))
             return btree_find_corrupt(build->index, level->block, "the page cannot be closed");
     }
     return write_page(build, level->block, build->whole);
@@ -128,7 +131,9 @@ page_takes(const struct level *level, struct btree_point point)
     size_t free = btree_page_free(level->page);
     size_t spare = wal_page_size * (100 - FILL_PERCENT) / 100;
 
-    if (btree_page_head(level->page)->count < 2)
+    /* One on a leaf, two on an inner page, which keeps no key of the first, always go in: between
+       the longest fences, too. */
+    if (btree_page_head(level->page)->count < (btree_page_is_leaf(level->page) ? 1 : 2))
         return true;
     return free >= need + (fence > spare ? fence : spare);
 }
@@ -178,10 +183,13 @@ static err_t
 add(struct build *build, unsigned number, struct btree_point point, block_t child)
 {
     struct level *level = build->level[number];
+    struct btree_point stored = point;
 
     if (!page_takes(level, point))
         TRY_RETURN(turn_page(build, number, point));
-    if (!btree_page_append(level->page, point, child))
+    if (number > 0 && btree_page_head(level->page)->count == 0)
+        stored = lowest;
+    if (!btree_page_append(level->page, stored, child))
         return btree_find_corrupt(build->index, level->block, "an entry does not fit its page");
     keep(&level->last, level->last_key, point);
     return OK;

@@ -212,6 +212,13 @@ struct halves {
     uint8_t separator_key[INDEX_KEY_MAX];
 };
 
+/* The first entry of an inner page stands for all from low on: of its key nothing is stored. */
+static struct btree_point
+first_point(const void *page)
+{
+    return (struct btree_point){ btree_page_prefix(page), 0 };
+}
+
 /* Build both halves in scratch, `stay` entries on the left.  False: one does not fit. */
 static bool
 build_halves(const struct sequence *sequence, unsigned stay, struct halves *halves)
@@ -234,12 +241,12 @@ build_halves(const struct sequence *sequence, unsigned stay, struct halves *halv
     for (unsigned i = 0; i < sequence->count; i++) {
         struct btree_point point;
 
+        void *half = i < stay ? scratch.left : scratch.right;
+
         entry_at(sequence, i, key, &point, &child);
-        if (i == stay && old->level > 0) /* the first of an inner page stands for all from low on */
-            point = halves->separator;
-        if (i == 0 && old->level > 0)
-            point = has_low ? low : (struct btree_point){ { (const uint8_t *)"", 0 }, 0 };
-        if (!btree_page_append(i < stay ? scratch.left : scratch.right, point, child))
+        if ((i == 0 || i == stay) && old->level > 0)
+            point = first_point(half);
+        if (!btree_page_append(half, point, child))
             return false;
     }
     return true;

@@ -12,7 +12,8 @@
  *
  * A page holds the entries e with low ≤ e < high.  Entries are ordered by key bytes, then by place.
  * All keys between the fences begin with what the fences have in common: the prefix, which is
- * left out of each entry.  The first entry of an inner page stands for "everything from low on".
+ * left out of each entry.  The first entry of an inner page stands for "everything from low on"; of
+ * its key no more than the prefix is kept.
  *
  * Every reader bounds what it reads: a page seen by a peek may be changing.  A page for which a
  * length or offset is out of bounds yields BTREE_PAGE_BAD, never a read outside the page.

@@ -117,7 +117,7 @@ static const struct btree_point lowest = { { (const uint8_t *)"", 0 }, 0 };
 static struct btree_point
 highest(void)
 {
-    static uint8_t key[INDEX_KEY_MAX + 1];
+    static _Thread_local uint8_t key[INDEX_KEY_MAX + 1];
 
     if (key[0] == 0)
         memset(key, 0xff, sizeof key);

@@ -76,8 +76,8 @@ in_range(const struct model_entry *entry, const struct index_range *range)
 
     if (range->has_low) {
         int order = bytes_compare(key, range->low);
-        bool prefix = key.size >= range->low.size &&
-                      memcmp(key.data, range->low.data, range->low.size) == 0;
+        bool prefix =
+            key.size >= range->low.size && memcmp(key.data, range->low.data, range->low.size) == 0;
 
         if (order < 0 || (order == 0 && range->low_excluded) ||
             (prefix && range->low_prefix_excluded))
@@ -146,9 +146,12 @@ scans_give_what_a_sorted_array_gives(void **state)
     compare_range(&(struct index_range){ .backward = true }, 97);
     for (int i = 0; i < 300; i++) {
         struct model_entry low, high;
-        struct index_range range = { .has_low = draw(4) > 0, .has_high = draw(4) > 0,
-            .low_excluded = draw(2) > 0, .high_excluded = draw(2) > 0,
-            .low_prefix_excluded = draw(4) == 0, .high_prefix_included = draw(4) == 0,
+        struct index_range range = { .has_low = draw(4) > 0,
+            .has_high = draw(4) > 0,
+            .low_excluded = draw(2) > 0,
+            .high_excluded = draw(2) > 0,
+            .low_prefix_excluded = draw(4) == 0,
+            .high_prefix_included = draw(4) == 0,
             .backward = draw(2) > 0 };
 
         random_key(&low);
@@ -306,8 +309,7 @@ long_keys_fit_small_pages(void **state)
         memset(key, 'x', sizeof key);
         for (size_t k = 0; k < size; k += 1 + draw(200))
             key[k] = (uint8_t)draw(256);
-        assert_int_equal(
-            tree_insert((struct bytes){ key, size }, row_number(i), NULL), INDEX_FREE);
+        assert_int_equal(tree_insert((struct bytes){ key, size }, row_number(i), NULL), INDEX_FREE);
         count++;
         if (i % 50 == 0)
             assert_int_equal(tree_check(), count);
@@ -322,6 +324,65 @@ long_keys_fit_small_pages(void **state)
         assert_int_equal(methods->insert(NULL, &tree, (struct bytes){ too_long, sizeof too_long },
                              row_number(0), 1, NULL, &verdict, &other, &wait_for),
             ERR_CANNOT_CREATE_INDEX);
+    }
+}
+
+struct long_keys {
+    unsigned next, count;
+    uint8_t key[INDEX_KEY_MAX];
+};
+
+/* Pairs of the longest keys that differ in their last byte only; different pairs from the first
+   byte on.  So half of all separators are as long as keys can be, and pages have no prefix. */
+static struct bytes
+long_key(struct long_keys *keys, unsigned number)
+{
+    unsigned pair = number / 2;
+
+    memset(keys->key, (int)(pair % 251), sizeof keys->key);
+    keys->key[0] = (uint8_t)(pair >> 8);
+    keys->key[1] = (uint8_t)pair;
+    keys->key[sizeof keys->key - 1] = (uint8_t)(number % 2);
+    return (struct bytes){ keys->key, sizeof keys->key };
+}
+
+static err_t
+next_long_key(void *context, struct index_entry *entry, bool *found)
+{
+    struct long_keys *keys = context;
+
+    *found = keys->next < keys->count;
+    entry->key = long_key(keys, keys->next);
+    entry->row = row_number(keys->next++);
+    return OK;
+}
+
+static void
+keys_that_have_little_in_common_fit(void **state)
+{
+    const unsigned count = 3000;
+    static struct long_keys keys;
+
+    (void)state;
+    for (unsigned i = 0; i < count; i++) {
+        unsigned number = i * 1009u % count; /* prime to it */
+
+        assert_int_equal(
+            tree_insert(long_key(&keys, number), row_number(number), NULL), INDEX_FREE);
+    }
+    assert_int_equal(tree_check(), count);
+    tree_new(false);
+    keys.next = 1; /* the first key's twin is not there: pages that take two end between twins */
+    keys.count = count;
+    OKAY(methods->build(NULL, &tree, 1, next_long_key, &keys));
+    assert_int_equal(tree_check(), count - 1);
+    for (unsigned i = 1; i < count; i += 10) {
+        struct row_id row;
+        size_t found;
+
+        OKAY(methods->lookup(NULL, &tree, long_key(&keys, i), &row, 1, &found));
+        assert_int_equal(found, 1);
+        assert_int_equal(btree_page_place(row), btree_page_place(row_number(i)));
     }
 }
 
@@ -394,5 +455,25 @@ main(void)
             after_a_crash_the_log_makes_the_same_tree, tree_setup, fixture_teardown),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest by_size[] = {
+        cmocka_unit_test_setup_teardown(
+            scans_give_what_a_sorted_array_gives, tree_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(
+            vacuum_takes_out_the_dead_and_gives_pages_back, tree_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(
+            a_tree_built_at_once_is_like_one_grown, tree_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(
+            keys_that_have_little_in_common_fit, tree_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(
+            after_a_crash_the_log_makes_the_same_tree, tree_setup, fixture_teardown),
+    };
+    int failed = cmocka_run_group_tests_name("pages of 8 KiB", tests, NULL, NULL);
+
+    fixture_page_size = 4096;
+    failed += cmocka_run_group_tests_name("pages of 4 KiB", by_size, NULL, NULL);
+    fixture_page_size = 16384;
+    failed += cmocka_run_group_tests_name("pages of 16 KiB", by_size, NULL, NULL);
+    fixture_page_size = 32768;
+    failed += cmocka_run_group_tests_name("pages of 32 KiB", by_size, NULL, NULL);
+    return failed;
 }

@@ -1,5 +1,6 @@
 /*
- * test_btree_many.c - many processes in one tree: threads in their place, and real ones that are killed.
+ * test_btree_many.c - many processes in one tree: threads in their place, and real ones that are
+ * killed.
  */
 #include "treefixture.h"
 
@@ -39,8 +40,8 @@ insert_all(void *argument)
     for (unsigned i = 0; i < EACH; i++) {
         uint8_t key[KEY_SIZE];
 
-        invariant(
-            tree_insert(key_for(key, writer, i), row_number(writer * EACH + i), NULL) == INDEX_FREE);
+        invariant(tree_insert(key_for(key, writer, i), row_number(writer * EACH + i), NULL) ==
+                  INDEX_FREE);
     }
     invariant(ledger_empty() && lwlock_none_held());
     proc_detach();
@@ -127,8 +128,8 @@ writers_scanners_and_vacuum_do_not_disturb_each_other(void **state)
         uint8_t key[KEY_SIZE];
 
         (void)key_for(key, 25, i);
-        assert_int_equal(tree_insert((struct bytes){ key, KEY_SIZE }, row_number(995000 + i), NULL),
-            INDEX_FREE);
+        assert_int_equal(
+            tree_insert((struct bytes){ key, KEY_SIZE }, row_number(995000 + i), NULL), INDEX_FREE);
     }
     atomic_store(&running, WRITERS);
     for (uintptr_t i = 0; i < WRITERS; i++)
@@ -150,16 +151,15 @@ struct progress {
     _Atomic unsigned done[WRITERS]; /* keys of this writer that are in the flushed log */
 };
 
-static void __attribute__((noreturn))
-write_until_killed(struct progress *progress, unsigned writer)
+static void __attribute__((noreturn)) write_until_killed(struct progress *progress, unsigned writer)
 {
     proc_use(NULL);
     invariant(proc_attach(PROC_BACKEND) == OK);
     for (unsigned i = atomic_load(&progress->done[writer]);; i++) {
         uint8_t key[KEY_SIZE];
 
-        invariant(
-            tree_insert(key_for(key, writer, i), row_number(writer * 100000 + i), NULL) == INDEX_FREE);
+        invariant(tree_insert(key_for(key, writer, i), row_number(writer * 100000 + i), NULL) ==
+                  INDEX_FREE);
         if (i % 8 == 0)
             wal_flush(wal_insert_position());
         if (i % 8 == 0)
@@ -170,8 +170,8 @@ write_until_killed(struct progress *progress, unsigned writer)
 static void
 what_was_flushed_outlives_kill_at_any_time(void **state)
 {
-    struct progress *progress = mmap(
-        NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct progress *progress =
+        mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     (void)state;
     assert_ptr_not_equal(progress, MAP_FAILED);

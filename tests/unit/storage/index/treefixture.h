@@ -51,7 +51,7 @@ static inline int
 tree_setup(void **state)
 {
     (void)state;
-    tree_make(8 << 20, 8192);
+    tree_make(8 << 20, fixture_page_size);
     return 0;
 }
 
