@@ -16,7 +16,7 @@
 
 static _Thread_local struct {
     char message[MESSAGE_MAX];
-    char name[32];
+    char name[48];
     uint8_t attachment[ATTACHMENT_MAX];
     size_t attachment_size;
     err_t code;
