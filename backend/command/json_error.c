@@ -49,8 +49,8 @@ prefix_of(err_t err)
     return "Query execution error";
 }
 
-/* The type that a message of the engine ends with, as this protocol names it: its name, or
-   {field: value}. */
+/* The type that a message of the engine ends with ("long", "{field: long}"), as this protocol names
+   it. */
 static struct bytes
 type_after(const char *text)
 {
@@ -58,22 +58,15 @@ type_after(const char *text)
         const char *engine, *ours;
     } names[] = { { "bool", "boolean" }, { "int", "int32" }, { "long", "int64" },
         { "object", "document" }, { "binData", "binary" }, { "date", "datetime" } };
-    static const struct {
-        char first;
-        const char *ours;
-    } values[] = { { '"', "string" }, { '{', "document" }, { '[', "array" }, { 't', "boolean" },
-        { 'f', "boolean" }, { 'n', "null" } };
-    const char *value = text[0] == '{' ? strstr(text, ": ") : NULL;
-    struct bytes word = { (const uint8_t *)text,
-        strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") };
+    const char *inner = text[0] == '{' ? strstr(text, ": ") : NULL;
+    struct bytes word = bytes_of(inner != NULL ? inner + 2 : text);
 
-    for (size_t i = 0; value != NULL && i < sizeof values / sizeof values[0]; i++)
-        if (value[2] == values[i].first)
-            return bytes_of(values[i].ours);
+    word.size = strspn(
+        (const char *)word.data, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (bytes_is(word, names[i].engine))
             return bytes_of(names[i].ours);
-    return word.size > 0 ? word : bytes_of("another type");
+    return word;
 }
 
 /* Operators that the engine does not know, and values that an operator cannot work on, have texts
