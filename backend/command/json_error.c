@@ -151,7 +151,7 @@ json_error_text(struct json_call *call, err_t err)
 
     if (message == NULL)
         return bytes_of("Query execution error: out of memory");
-    if (err == ERR_DUPLICATE_KEY)
+    if (err == ERR_DUPLICATE_KEY && !call->worded)
         return duplicate_key(call);
     if (!call->worded) {
         text = find_text(call, message);
