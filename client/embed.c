@@ -10,6 +10,8 @@
  *   M3  Between calls a thread's proc_self may point to the slot of a session that another thread
  *       uses, that was closed, or of a directory that was closed: it is compared, never followed,
  *       and replaced before the next call, or, if the slot is the same again, true again.
+ *   M4  A thread's private copies (definitions, plans' patterns) are of the opening that
+ *       embed_opening names: two directories may have the same names with other contents.
  *
  * IF THE PROCESS DIES at any step, the directory is as a server's after kill -9: the lock is the
  * kernel's, the segment is anonymous memory, and the next open recovers from the log.
@@ -38,7 +40,9 @@
 static atomic_flag taken = ATOMIC_FLAG_INIT;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_key;
-static _Thread_local bool thread_known;
+static unsigned openings; /* guard: taken */
+
+_Thread_local unsigned embed_opening;
 
 struct worker_kind {
     const char *title;
@@ -97,6 +101,7 @@ static void
 forget_thread(void *unused)
 {
     (void)unused;
+    catalog_forget_private();
     txn_forget_private();
     verb_statement_forget();
     regexcache_forget();
@@ -109,20 +114,23 @@ make_thread_key(void)
         log_warn("threads that end will not give back their private memory");
 }
 
+/* M4. */
 static void
-know_thread(void)
+know_thread(unsigned opening)
 {
-    if (thread_known)
+    if (embed_opening == opening)
         return;
-    thread_known = true;
     (void)pthread_once(&once, make_thread_key);
-    (void)pthread_setspecific(thread_key, &thread_known);
+    (void)pthread_setspecific(thread_key, &openings); /* anything but NULL */
+    if (embed_opening != 0)
+        forget_thread(NULL);
+    embed_opening = opening;
 }
 
 void
 embed_switch(struct gneiss_session *session)
 {
-    know_thread();
+    know_thread(session->opening);
     proc_use(session->proc);
 }
 
@@ -142,7 +150,8 @@ use_none(void)
 err_t
 embed_attach(struct gneiss_session *session)
 {
-    know_thread();
+    session->opening = session->db->opening;
+    know_thread(session->opening);
     use_none();
     TRY_RETURN(proc_attach(PROC_EMBEDDED));
     proc_set_state(PROC_IDLE);
@@ -183,7 +192,7 @@ run_worker(void *context)
         return NULL;
     kind->run();
     proc_detach();
-    txn_forget_private();
+    forget_thread(NULL);
     return NULL;
 }
 
@@ -292,6 +301,7 @@ open_engine(struct gneiss *db, const char *directory, const struct gneiss_option
     TRY(engine_open(db->config, directory, NULL, 0, 0, false));
     opened = true;
     use_none();
+    know_thread(db->opening); /* before recovery reads the catalog */
     TRY(engine_recover(db->config, &info));
     auxiliary_configure(db->config, NULL);
     txn_set_deadlock_timeout_ms(db->config->deadlock_timeout_ms);
@@ -313,6 +323,7 @@ embed_open(struct gneiss *db, const char *directory, const struct gneiss_options
     if (atomic_flag_test_and_set(&taken))
         return err_set(ERR_IN_USE,
             "this process has a data directory open already; one at a time is possible");
+    db->opening = ++openings;
     TRY(make_config(options, &db->config));
     log_setup(LOG_FORMAT_TEXT, LOG_WARN, options->log_fd > 0 ? options->log_fd : -1);
     TRY(open_engine(db, directory, options));

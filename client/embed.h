@@ -30,12 +30,14 @@ struct gneiss {
     char *tenant;
     bool read_only, lazy;
     struct embed_worker worker[EMBED_WORKERS];
+    unsigned opening; /* which one of this process, from 1 */
     _Atomic unsigned sessions;
 };
 
 /* guard: the one thread that uses the session, but for `busy` and `proc->interrupts` */
 struct gneiss_session {
     struct gneiss *db;
+    unsigned opening; /* the db's */
     struct proc *proc;
     _Atomic bool busy;
     bool durable;
@@ -69,6 +71,9 @@ err_t embed_close(struct gneiss *db) MUST_CHECK;
 err_t embed_attach(struct gneiss_session *session) MUST_CHECK;
 void embed_detach(struct gneiss_session *session);
 
+/* The opening for which this thread keeps private copies of the catalog; 0: none. */
+extern _Thread_local unsigned embed_opening;
+
 /* The slow part of embed_enter: this thread served another session before, or none. */
 void embed_switch(struct gneiss_session *session);
 err_t embed_refuse_busy(void) MUST_CHECK;
@@ -86,7 +91,7 @@ embed_enter(struct gneiss_session *session, const char *verb)
     if (atomic_load_explicit(&session->busy, memory_order_relaxed))
         return embed_refuse_busy();
     atomic_store_explicit(&session->busy, true, memory_order_relaxed);
-    if (proc_self != session->proc)
+    if (proc_self != session->proc || embed_opening != session->opening)
         embed_switch(session);
     if (arena_used(session->op.arena) > 0)
         arena_reset(session->op.arena);

@@ -309,7 +309,7 @@ gneiss_find_close(struct gneiss_cursor *cursor)
     if (cursor == NULL)
         return;
     session = cursor->collection->session;
-    if (proc_self != session->proc)
+    if (proc_self != session->proc || embed_opening != session->opening)
         embed_switch(session);
     destroy(cursor);
 }

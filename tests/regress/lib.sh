@@ -1,8 +1,8 @@
 # lib.sh - what the scripts of the tools share; sourced from the root of the tree.
 # Each check prints "ok NAME" or "not ok NAME".  BUILD: the build tree (default build).
 build=${BUILD:-build}
-gneiss=$PWD/$build/bin/gneiss
-[ -x "$gneiss" ] || gneiss=$build/bin/gneiss
+case $build in /*) ;; *) build=$PWD/$build ;; esac
+gneiss=$build/bin/gneiss
 work=$(mktemp -d) || exit 1
 server_data=
 failed=0

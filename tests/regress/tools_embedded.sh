@@ -91,7 +91,7 @@ fi
 
 # ---- the library, as a stranger uses it ----
 if ${CC:-cc} -o "$work/embedded" -Iclient doc/examples/embedded.c "$build/libgneiss.so" \
-	-Wl,-rpath,"$PWD/$build" >"$work/out" 2>&1; then
+	-Wl,-rpath,"$build" >"$work/out" 2>&1; then
 	expect 'the example runs' 0 'now: .*"loans":1' "$work/embedded" "$work/books"
 	expect 'it finds its books again' 0 'now: .*"loans":2' "$work/embedded" "$work/books"
 else

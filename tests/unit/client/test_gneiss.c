@@ -307,6 +307,43 @@ what_was_written_is_there_after_reopening(void **state)
     close_db(db);
 }
 
+/* This thread has private copies of the first directory's definitions when it opens the second. */
+static void
+two_directories_with_the_same_names_are_not_mixed_up(void **state)
+{
+    char second[sizeof folder], command[COMMAND];
+
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        struct gneiss *db = open_db();
+        struct gneiss_session *session = open_session(db);
+        struct gneiss_collection *items = gneiss_collection(session, "d", "c");
+        const struct gneiss_id id = gneiss_id_int64(1);
+        struct gneiss_bson document;
+        uint64_t count;
+        bool found;
+
+        if (round == 1) { /* other files than before stand behind the same name */
+            assert_int_equal(
+                gneiss_insert_json(gneiss_collection(session, "d", "first"), "{}", NULL),
+                GNEISS_OK);
+        }
+        assert_int_equal(gneiss_get(items, &id, &document, &found), GNEISS_OK);
+        assert_false(found);
+        assert_int_equal(gneiss_insert_json(items, "{\"_id\": 1}", NULL), GNEISS_OK);
+        assert_int_equal(gneiss_count(items, NULL, &count), GNEISS_OK);
+        assert_int_equal(count, 1);
+        gneiss_session_close(session);
+        close_db(db);
+        if (round == 0) {
+            memcpy(second, folder, sizeof folder);
+            assert_int_equal(make_folder(NULL), 0);
+        }
+    }
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", second);
+    assert_int_equal(system(command), 0);
+}
+
 static void
 a_directory_in_use_is_refused(void **state)
 {
@@ -535,6 +572,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(every_acknowledged_write_survives_kill_9),
         WITH_FOLDER(a_directory_in_use_is_refused),
+        WITH_FOLDER(two_directories_with_the_same_names_are_not_mixed_up),
         WITH_FOLDER(a_document_goes_in_and_comes_out),
         WITH_FOLDER(updates_deletes_and_counts_do_what_they_say),
         WITH_FOLDER(a_cursor_reads_one_moment_over_many_batches),
