@@ -60,37 +60,26 @@ nudge(const struct backend_env *env)
     (void)!write(env->nudge_fd, "", 1); /* a full pipe is nudge enough */
 }
 
-/* Sessions and silent connections, the own not counted. */
-static unsigned
-places_taken(void)
-{
-    struct scoreboard_sums sums;
-
-    scoreboard_sum(&sums);
-    return sums.busy + sums.silent;
-}
-
-/* Is there a place for one more?  If not, try to win one from a silent connection. */
+/* Is there a place for one more, sessions and silent connections counted, the own not?  If not, try
+   to win one from a silent connection; after a burst of them that means to wait a moment. */
 static bool
 win_place(const struct backend_env *env)
 {
     unsigned most = (unsigned)env->config->server_max_connections;
-    int64_t until_ns;
+    int64_t until_ns = clock_now_ns() + EVICT_WAIT_NS;
+    struct scoreboard_sums sums;
 
-    if (places_taken() < most)
-        return true;
-    if (!scoreboard_evict_silent(SILENT_LEAST_NS))
-        return false;
-    until_ns = clock_now_ns() + EVICT_WAIT_NS;
-    while (clock_now_ns() < until_ns) {
-        if (places_taken() < most)
+    for (;;) {
+        scoreboard_sum(&sums);
+        if (sums.busy + sums.silent < most)
             return true;
+        if (sums.silent == 0 || clock_now_ns() >= until_ns ||
+            interrupt_pending(INTERRUPT_TERMINATE))
+            return false;
+        (void)scoreboard_evict_silent(SILENT_LEAST_NS); /* none may be ripe yet */
         (void)latch_wait(clock_now_ns() + EVICT_LOOK_NS);
         latch_clear();
-        if (interrupt_pending(INTERRUPT_TERMINATE))
-            return false;
     }
-    return false;
 }
 
 /* More idle backends than are wanted: this one may go. */

@@ -193,15 +193,14 @@ conn_receive(struct conn *conn, size_t want, int64_t until_ns)
         TRY_RETURN(receive_some(conn, &got));
         if (got)
             return OK;
+        TRY_RETURN(interrupt_check(NULL));
+        if (interrupt_pending(INTERRUPT_SHUTDOWN))
+            return err_set(ERR_SHUTDOWN, "server is shutting down");
         proc_wait_begin(WAIT_CLIENT, 0);
         ready = latch_wait_fd(conn->fd, POLLIN, until_ns, &set);
         proc_wait_end();
-        if (set) {
-            latch_clear();
-            TRY_RETURN(interrupt_check(NULL));
-            if (interrupt_pending(INTERRUPT_SHUTDOWN))
-                return err_set(ERR_SHUTDOWN, "server is shutting down");
-        }
+        if (set)
+            latch_clear(); /* and look at the interrupts again: they stay, the latch does not */
         if (ready == 0 && until_ns != 0 && clock_now_ns() >= until_ns)
             return err_set(ERR_MAX_TIME, "nothing was received in time");
     }

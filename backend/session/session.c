@@ -64,8 +64,13 @@ session_receive(struct session *session, size_t want, int64_t idle_timeout_secs)
 {
     int64_t secs = session->heard ? idle_timeout_secs : session->config->server_login_timeout_secs;
     int64_t until_ns = secs > 0 ? clock_now_ns() + secs * 1000000000 : 0;
+    err_t err;
 
-    return conn_receive(&session->conn, want, until_ns);
+    /* There is no request to be cancelled; only a silent connection is ended so. */
+    do
+        err = conn_receive(&session->conn, want, until_ns);
+    while (err == ERR_INTERRUPTED && session->heard);
+    return err;
 }
 
 static bool

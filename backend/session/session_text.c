@@ -142,10 +142,9 @@ serve(struct session *session)
     while (more) {
         text_run_settle(&talk.run);
         err = session_receive(session, 0, config->server_idle_timeout_secs);
-        if (err == ERR_INTERRUPTED)
-            continue; /* there was no request to be cancelled */
         if (err == ERR_SHUTDOWN || err == ERR_TERMINATED)
-            TRY(textreply_error_text(out, "server is shutting down"));
+            (void)!textreply_error_text(
+                out, "server is shutting down"); /* or it leaves in silence */
         TRY(err);
         TRY(answer_waiting(&talk, &more));
     }
