@@ -65,11 +65,19 @@ handle(int signal, void (*handler)(int signal))
     (void)sigaction(signal, &action, NULL);
 }
 
-void
-mains_prepare(enum child_kind kind)
+/* Before a process has its slot there is nowhere to note a signal: until then they wait. */
+static void
+let_signals_in(void)
 {
     sigset_t none;
 
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+void
+mains_prepare(enum child_kind kind)
+{
     on_term = kind == CHILD_BACKEND ? INTERRUPT_SHUTDOWN : INTERRUPT_TERMINATE;
     handle(SIGTERM, raise_on_term);
     handle(SIGUSR2, raise_terminate);
@@ -79,8 +87,8 @@ mains_prepare(enum child_kind kind)
     handle(SIGPIPE, SIG_IGN);
     handle(SIGCHLD, SIG_DFL);
     latch_use_signal();
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    if (kind == CHILD_STARTUP || kind == CHILD_CLOSER)
+        let_signals_in();
 }
 
 static const struct mains_context *
@@ -167,6 +175,8 @@ reload_settings(void)
 
     if (settings->load(&fresh) != OK || config_reload(settings->config, fresh) != OK)
         log_warn("the configuration stays as it is: %s", err_message());
+    else
+        settings->apply(settings->config);
     config_destroy(fresh);
     auth_reload();
 }
@@ -174,10 +184,12 @@ reload_settings(void)
 static int
 attach(enum proc_kind kind)
 {
-    if (proc_attach(kind) == OK)
-        return 0;
-    log_error("%s", err_message());
-    return 1;
+    if (proc_attach(kind) != OK) {
+        log_error("%s", err_message());
+        return 1;
+    }
+    let_signals_in();
+    return 0;
 }
 
 static int

@@ -13,6 +13,7 @@
 struct mains_context {
     struct config *config; /* the child's own copy, by fork */
     err_t (*load)(struct config **fresh);
+    void (*apply)(const struct config *config);
     const char *bootstrap_password;
     const struct listeners *listeners;
     int parent_fd, nudge_fd;

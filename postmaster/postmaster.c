@@ -104,6 +104,7 @@ start(enum child_kind kind, unsigned place)
     struct mains_context context = {
         .config = pm.options->config,
         .load = pm.options->load,
+        .apply = pm.options->apply,
         .bootstrap_password = pm.options->bootstrap_password,
         .listeners = &pm.listeners,
         .parent_fd = pm.alive[0],
@@ -381,10 +382,12 @@ reload(void)
 {
     struct config *fresh = NULL;
 
-    if (pm.options->load(&fresh) != OK || config_reload(pm.options->config, fresh) != OK)
+    if (pm.options->load(&fresh) != OK || config_reload(pm.options->config, fresh) != OK) {
         log_error("the configuration stays as it is: %s", err_message());
-    else
+    } else {
+        pm.options->apply(pm.options->config);
         log_info("configuration reloaded");
+    }
     config_destroy(fresh);
     children_signal_all(SIGHUP);
 }

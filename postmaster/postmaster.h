@@ -15,6 +15,7 @@ struct postmaster_options {
     /* Make a fresh config from the same files, environment and flags, for SIGHUP; the caller frees
      * it. */
     err_t (*load)(struct config **fresh);
+    void (*apply)(const struct config *config); /* take over what it says of the log */
     struct listeners_given given;
     const char *bootstrap_password; /* NULL: none */
 };

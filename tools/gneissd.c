@@ -254,7 +254,7 @@ keep_words(int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-    struct postmaster_options options = { .load = load };
+    struct postmaster_options options = { .load = load, .apply = set_up_log };
     int code;
 
     if (!keep_words(argc, argv)) {
