@@ -244,6 +244,7 @@ engine_open(const struct config *config, const char *data_dir, const struct regi
     ledger_set_undo(LEDGER_PLACE, txn_place_undo);
     wal_set_page_peek(redo_peek);
     TRY(share_control(&control));
+    TRY(datafile_make_dir(data_dir)); /* a copy may lack the empty folders (T-15.5) */
     TRY(datafile_open_dir(data_dir));
     checkpoint_set_parts(parts, PART_COUNT);
 out:

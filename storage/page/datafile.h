@@ -31,7 +31,7 @@ extern const struct wal_handler datafile_handler_create, datafile_handler_unlink
     datafile_handler_truncate;
 
 err_t datafile_open_dir(const char *data_dir) MUST_CHECK; /* once a process (and its threads) */
-err_t datafile_make_dir(const char *data_dir) MUST_CHECK; /* gneiss init */
+err_t datafile_make_dir(const char *data_dir) MUST_CHECK; /* those that are missing */
 
 /* A number for a new file; durable enough never to be given twice. */
 err_t datafile_next(fileno_t *file) MUST_CHECK;
