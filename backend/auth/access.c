@@ -63,9 +63,9 @@ covers(const struct access_place *scope, const struct access_place *place)
     case ACCESS_ALL_DATABASES:
         return place->kind != ACCESS_SERVER && place->kind != ACCESS_TENANT;
     case ACCESS_DATABASE:
-        return same_database && (place->kind == ACCESS_DATABASE ||
-                                    place->kind == ACCESS_ALL_COLLECTIONS ||
-                                    place->kind == ACCESS_COLLECTION);
+        return same_database &&
+               (place->kind == ACCESS_DATABASE || place->kind == ACCESS_ALL_COLLECTIONS ||
+                   place->kind == ACCESS_COLLECTION);
     case ACCESS_ALL_COLLECTIONS:
         return same_database &&
                (place->kind == ACCESS_ALL_COLLECTIONS || place->kind == ACCESS_COLLECTION);
@@ -135,8 +135,8 @@ access_print(struct buf *out, const struct access_place *place)
 }
 
 err_t
-access_explain(struct buf *out, const struct access_principal *principal,
-    enum access_action action, const struct access_place *place)
+access_explain(struct buf *out, const struct access_principal *principal, enum access_action action,
+    const struct access_place *place)
 {
     TRY_RETURN(buf_printf(out, "access denied: %s on ", action_name[action]));
     TRY_RETURN(access_print(out, place));

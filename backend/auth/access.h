@@ -83,8 +83,8 @@ bool access_role_named(struct bytes name, enum access_role *role);
 
 /* Grants as BSON, in users' records and (printed as JSON) in tokens:
    [{role: "read_write", scope: {type: "database", name: "mydb"}}]. */
-void access_build(struct bsonbuild *build, const char *key, const struct access_grant *grant,
-    size_t count);
+void access_build(
+    struct bsonbuild *build, const char *key, const struct access_grant *grant, size_t count);
 /* The other way; grants in the arena.  Errors: ERR_CORRUPT where it is no such array; unknown roles
    are left out, they permit nothing here. */
 err_t access_read(struct arena *arena, struct bytes array, const struct access_grant **grant,

@@ -230,8 +230,8 @@ read_secret(const struct paths *paths, struct tokenkeys *keys, bool *found)
     if (!*found)
         goto out;
     if (size != TOKENKEYS_SECRET)
-        err = err_set(ERR_CONFIG, "%s: has %zu bytes and not %d", paths->secret, size,
-            TOKENKEYS_SECRET);
+        err = err_set(
+            ERR_CONFIG, "%s: has %zu bytes and not %d", paths->secret, size, TOKENKEYS_SECRET);
     else
         memcpy(keys->secret, data, TOKENKEYS_SECRET);
     OPENSSL_cleanse(data, size);

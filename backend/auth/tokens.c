@@ -147,8 +147,8 @@ sign(const struct tokenkeys *keys, struct bytes text, uint8_t *signature, size_t
 }
 
 err_t
-tokens_issue(struct buf *out, const struct config *config,
-    const struct access_principal *principal, enum tokens_kind kind)
+tokens_issue(struct buf *out, const struct config *config, const struct access_principal *principal,
+    enum tokens_kind kind)
 {
     struct buf json = buf_init(TOKEN_MAX);
     const struct tokenkeys *keys;
@@ -182,7 +182,7 @@ out:
 struct verifier {
     struct arena *arena;
     const struct tokenkeys *keys;
-    const char *refusal; /* NULL: nothing against it so far */
+    const char *refusal;                    /* NULL: nothing against it so far */
     struct bytes header, claims, signature; /* as typed */
     EVP_PKEY *key;                          /* RS256 */
 };
@@ -193,9 +193,8 @@ split(struct verifier *v, struct bytes token)
 {
     const uint8_t *end = token.data + token.size;
     const uint8_t *first = token.size > 0 ? memchr(token.data, '.', token.size) : NULL;
-    const uint8_t *second = first != NULL && first + 1 < end
-                                ? memchr(first + 1, '.', (size_t)(end - first - 1))
-                                : NULL;
+    const uint8_t *second =
+        first != NULL && first + 1 < end ? memchr(first + 1, '.', (size_t)(end - first - 1)) : NULL;
 
     if (second == NULL || memchr(second + 1, '.', (size_t)(end - second - 1)) != NULL)
         return false;
@@ -272,14 +271,14 @@ check_header(struct verifier *v)
     struct bytes header, algorithm, kid;
     char *copy;
 
-    TRY_RETURN(decode_json(v, v->header,
-        symmetric ? INVALID "Base64 error: " : INVALID "bad header: ",
-        symmetric ? INVALID "JSON error: " : INVALID "bad header: ", &header));
+    TRY_RETURN(
+        decode_json(v, v->header, symmetric ? INVALID "Base64 error: " : INVALID "bad header: ",
+            symmetric ? INVALID "JSON error: " : INVALID "bad header: ", &header));
     if (v->refusal != NULL)
         return OK;
     if (!get_string(header, "alg", &algorithm))
-        return refuse(v, symmetric ? INVALID "JSON error: " : INVALID "bad header: ",
-            "missing field `alg`");
+        return refuse(
+            v, symmetric ? INVALID "JSON error: " : INVALID "bad header: ", "missing field `alg`");
     if (!symmetric) {
         if (!get_string(header, "kid", &kid))
             return refuse(v, INVALID "missing kid in header", "");
@@ -339,8 +338,8 @@ check_claims(struct verifier *v, enum tokens_kind kind, struct tokens_claims *cl
     struct bsonvalue roles;
     int64_t issued;
 
-    TRY_RETURN(decode_json(
-        v, v->claims, INVALID "Base64 error: ", INVALID "JSON error: ", &document));
+    TRY_RETURN(
+        decode_json(v, v->claims, INVALID "Base64 error: ", INVALID "JSON error: ", &document));
     if (v->refusal != NULL)
         return OK;
     if (!get_whole(document, "exp", &claims->expires_secs))
@@ -359,8 +358,8 @@ check_claims(struct verifier *v, enum tokens_kind kind, struct tokens_claims *cl
                        ? TOKENS_REFRESH
                        : TOKENS_ACCESS;
     if (claims->kind != kind)
-        return refuse(v, INVALID "expected ",
-            kind == TOKENS_ACCESS ? "access token" : "refresh token");
+        return refuse(
+            v, INVALID "expected ", kind == TOKENS_ACCESS ? "access token" : "refresh token");
     return OK;
 }
 

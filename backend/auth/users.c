@@ -119,8 +119,7 @@ read_record(struct arena *arena, struct bytes record, struct users_user *user)
     TRY_RETURN(read_scram(value.raw, user));
     if (!bsonwalk_get(record, "roles", &value) || value.type != BSONTYPE_ARRAY)
         return damaged("roles");
-    TRY_RETURN(
-        access_read(arena, value.raw, &user->principal.grant, &user->principal.grant_count));
+    TRY_RETURN(access_read(arena, value.raw, &user->principal.grant, &user->principal.grant_count));
     if (!bsonwalk_get(record, "enabled", &value) || value.type != BSONTYPE_BOOL)
         return damaged("enabled");
     user->enabled = bsonvalue_bool(&value);
@@ -181,8 +180,8 @@ users_put(struct op *op, struct txn *txn, const struct users_user *user)
     char *row;
     err_t err;
 
-    TRY_RETURN(row_name(op->arena, bytes_of(user->principal.tenant),
-        bytes_of(user->principal.name), &row, &usable));
+    TRY_RETURN(row_name(op->arena, bytes_of(user->principal.tenant), bytes_of(user->principal.name),
+        &row, &usable));
     if (!usable)
         return err_set(ERR_BAD_VALUE, "nobody can be called so");
     TRY_RETURN(build_record(op->arena, user, &record));
@@ -230,8 +229,7 @@ users_set_password(struct users_user *user, struct bytes password)
     result = argon2id_hash_encoded(ARGON_ROUNDS, ARGON_MEMORY_KIB, ARGON_LANES, password.data,
         password.size, salt, sizeof salt, ARGON_HASH, user->hash, sizeof user->hash);
     if (result != ARGON2_OK)
-        return err_set(
-            ERR_INTERNAL, "could not hash a password: %s", argon2_error_message(result));
+        return err_set(ERR_INTERNAL, "could not hash a password: %s", argon2_error_message(result));
     if (!make_scram(user, password))
         return err_set(ERR_INTERNAL, "could not derive the keys of a password");
     return OK;
@@ -262,8 +260,8 @@ note_login(struct op *op, const struct access_principal *principal)
     char *row;
     err_t err;
 
-    TRY_RETURN(row_name(
-        op->arena, bytes_of(principal->tenant), bytes_of(principal->name), &row, &found));
+    TRY_RETURN(
+        row_name(op->arena, bytes_of(principal->tenant), bytes_of(principal->name), &row, &found));
     catalog_enter();
     TRY(catalog_get(op, NULL, "login", row, &record, &found));
     if (found && bsonwalk_get(record, "at", &at) && at.type == BSONTYPE_DATE &&

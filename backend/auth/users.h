@@ -13,13 +13,13 @@
 #include "base/op.h"
 #include "storage/txn/txn.h"
 
-#define USERS_SYSTEM_TENANT  "_system"
-#define USERS_HASH_MAX       128 /* a PHC string, NUL included */
-#define USERS_SCRAM_SALT     16
-#define USERS_SCRAM_KEY      32
-#define USERS_SCRAM_ROUNDS   15000
-#define USERS_PASSWORD_MAX   4096 /* bytes; more is no password of anybody */
-#define USERS_NAME_MAX       128
+#define USERS_SYSTEM_TENANT "_system"
+#define USERS_HASH_MAX      128 /* a PHC string, NUL included */
+#define USERS_SCRAM_SALT    16
+#define USERS_SCRAM_KEY     32
+#define USERS_SCRAM_ROUNDS  15000
+#define USERS_PASSWORD_MAX  4096 /* bytes; more is no password of anybody */
+#define USERS_NAME_MAX      128
 
 struct users_user {
     struct access_principal principal;
