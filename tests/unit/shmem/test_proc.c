@@ -217,6 +217,7 @@ titles_say_what_a_process_does(void **state)
     proc_set_title_hook(keep_title);
     assert_int_equal(proc_attach(PROC_BACKEND), OK);
     proc_set_state(PROC_IDLE);
+    proc_describe("", "", "");
     assert_string_equal(title, "backend idle");
     proc_describe("text", "127.0.0.1:5", "find");
     assert_string_equal(title, "backend 127.0.0.1:5 find");
