@@ -99,8 +99,10 @@ take_max_time(struct mongo_request *request, const struct bsonvalue *value)
 {
     int64_t ms;
 
+    if (!bsonvalue_is_number(value->type))
+        return wrong_type((const char *)request->name.data, value, "long");
     if (!bsonvalue_to_int64(value, false, &ms))
-        return err_set(ERR_BAD_VALUE, "maxTimeMS must be a whole number");
+        return err_set(ERR_FAILED_TO_PARSE, "maxTimeMS must be a whole number of 64 bits");
     if (ms < 0 || ms > INT32_MAX)
         return err_set(
             ERR_BAD_VALUE, "%jd value for maxTimeMS is out of range [0, 2147483647]", (intmax_t)ms);

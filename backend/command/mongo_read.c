@@ -208,7 +208,7 @@ struct more {
 
 static const struct mongo_field more_fields[] = {
     MONGO_FIELD("collection", MONGO_TEXT, struct more, collection),
-    MONGO_FIELD("batchSize", MONGO_COUNT, struct more, batch),
+    MONGO_FIELD("batchSize", MONGO_NUMBER, struct more, batch),
     MONGO_FIELD_NAMED("term", MONGO_IGNORED),
     MONGO_FIELD_NAMED("lastKnownCommittedOpTime", MONGO_IGNORED),
     { NULL, 0, 0, MONGO_IGNORED },
@@ -228,6 +228,9 @@ mongo_read_get_more(struct mongo_request *request, struct bsonbuild *reply)
     if (more.collection.size == 0)
         return err_set(
             ERR_MISSING_FIELD, "BSON field 'getMore.collection' is missing but a required field");
+    if (more.batch < 0)
+        return err_set(ERR_BAD_VALUE,
+            "BSON field 'batchSize' value must be >= 0, actual value '%jd'", (intmax_t)more.batch);
     request->ns.collection = arena_string(request->op->arena, more.collection);
     if (request->ns.collection == NULL)
         return ERR_MEMORY;
