@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/net.h"
@@ -73,11 +72,8 @@ holder_find(const char *data_dir, struct holder *holder)
     memset(holder, 0, sizeof *holder);
     (void)snprintf(path, sizeof path, "%s/lock", data_dir);
     fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        struct stat status;
-
-        return errno == ENOENT && stat(data_dir, &status) == 0;
-    }
+    if (fd < 0)
+        return errno == ENOENT;
     if (flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
         holder->held = true;
         if (pread(fd, text, sizeof text - 1, 0) > 0)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "backend/command/text_run.h"
+#include "base/log.h"
 #include "client/embed.h"
 #include "client/gneiss.h"
 
@@ -45,6 +46,8 @@ begin(struct local *local, const char *data_dir)
         local->session = gneiss_session_open(local->db, &error);
     if (local->session == NULL)
         return err_set(ERR_OPERATION_FAILED, "%s", error.message);
+    log_setup(
+        LOG_FORMAT_TEXT, LOG_ERROR, STDERR_FILENO); /* refusals are shown by the shell itself */
     TRY_RETURN(text_run_init(&local->run, local->db->config, &local->reply, keep_all, NULL));
     local->running = true;
     local->grant =
