@@ -122,8 +122,8 @@ one_name_is_given_once(void **state)
 
     (void)state;
     fixture_create("c");
-    assert_int_equal(catalog_create_collection(&fixture_op, txn, TENANT, DATABASE, "c",
-                         (struct bytes){ NULL, 0 }),
+    assert_int_equal(catalog_create_collection(
+                         &fixture_op, txn, TENANT, DATABASE, "c", (struct bytes){ NULL, 0 }),
         ERR_NAMESPACE_EXISTS);
     txn_abort(&fixture_op, txn);
 }
@@ -307,8 +307,8 @@ hostile_definitions_are_refused_with_their_codes(void **state)
         if (err_last_code() != bad[i].code)
             fail_msg("%s: %d %s", bad[i].json, err_last_code(), err_message());
     }
-    assert_int_equal(make_index_named("none", "{'key': {'a': 1}}", &existed),
-        ERR_NAMESPACE_NOT_FOUND);
+    assert_int_equal(
+        make_index_named("none", "{'key': {'a': 1}}", &existed), ERR_NAMESPACE_NOT_FOUND);
 }
 
 static void
