@@ -15,7 +15,9 @@
 #include "storage/collection/catalog_form.h"
 #include "storage/collection/catalog_row.h"
 #include "storage/collection/catalog_share.h"
+#include "storage/collection/collection.h"
 #include "storage/collection/graveyard.h"
+#include "storage/collection/keys.h"
 #include "storage/collection/nap.h"
 #include "storage/collection/statistics.h"
 
@@ -82,6 +84,8 @@ void
 catalog_forget_private(void)
 {
     catalog_copy_forget();
+    keys_forget();
+    collection_change_forget();
 }
 
 void

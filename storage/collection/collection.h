@@ -46,6 +46,8 @@ struct collection_decider {
 err_t collection_change(struct op *op, struct txn *txn, const struct catalog_collection *collection,
     struct row_id root, const struct collection_decider *decider,
     enum collection_action *action) MUST_CHECK;
+/* Free this thread's private memory; by catalog_forget_private. */
+void collection_change_forget(void);
 
 /* Reading.  Rows that the snapshot sees, each once. */
 struct collection_scan;

@@ -232,11 +232,19 @@ attempt(struct change *change)
     return OK;
 }
 
+static _Thread_local struct buf kept; /* the row of the last change, reused */
+
+void
+collection_change_forget(void)
+{
+    buf_fini(&kept);
+    kept = buf_init(HEAP_ROW_MAX);
+}
+
 err_t
 collection_change(struct op *op, struct txn *txn, const struct catalog_collection *collection,
     struct row_id root, const struct collection_decider *decider, enum collection_action *action)
 {
-    static _Thread_local struct buf kept;
     struct buf row = kept; /* a decider may change documents itself */
     struct change change = { .op = op,
         .txn = txn,
