@@ -501,7 +501,7 @@ static err_t
 find_hinted(const struct catalog_collection *collection, struct bytes hint, bool *natural,
     const struct catalog_index **index)
 {
-    struct bsonvalue value;
+    struct bsonvalue value, order;
     struct bsonwalk walk;
 
     *natural = false;
@@ -509,7 +509,7 @@ find_hinted(const struct catalog_collection *collection, struct bytes hint, bool
     TRY_RETURN(bsonwalk_begin(&walk, hint));
     if (!bsonwalk_next(&walk, &value))
         return OK;
-    if (value.type == BSONTYPE_DOCUMENT && bsonwalk_get(value.raw, "$natural", &value)) {
+    if (value.type == BSONTYPE_DOCUMENT && bsonwalk_get(value.raw, "$natural", &order)) {
         *natural = true;
         return OK;
     }
