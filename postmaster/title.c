@@ -12,6 +12,7 @@
 static char *room;        /* const after title_init */
 static size_t room_size;  /* const after title_init */
 static size_t shown_size; /* what is not zero */
+static char **kept;       /* the copied environment: libc forgets `environ` when it cleans up */
 
 extern char **environ;
 
@@ -39,7 +40,7 @@ title_init(int argc, char **argv)
             return;
         }
     }
-    environ = copy;
+    environ = kept = copy;
     room = argv[0];
     room_size = (size_t)(end - argv[0]);
     shown_size = room_size;
