@@ -93,7 +93,7 @@ link_flush(struct link *link)
     while (sent < link->out.size) {
         ssize_t put = send(
             link->fd, link->out.data + sent, link->out.size - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-        short ready;
+        short ready = 0;
 
         if (put > 0) {
             sent += (size_t)put;
@@ -114,7 +114,7 @@ link_flush(struct link *link)
 static err_t
 read_more(struct link *link)
 {
-    short ready;
+    short ready = 0;
 
     if (link->out.size > 0)
         TRY_RETURN(link_flush(link));

@@ -204,9 +204,8 @@ start_in(const struct config *config, const char *data, int count, char **word)
     if (holder_find(data, &holder) && holder.held)
         return cli_fail("'%s' is in use by process %ld%s", data, (long)holder.pid,
             holder.is_server ? ", a running server" : "");
-    (void)snprintf(log_path, sizeof log_path, "%s", log_option != NULL ? log_option : data);
-    if (log_option == NULL)
-        (void)strcat(log_path, "/gneiss.log");
+    (void)snprintf(log_path, sizeof log_path, "%s%s", log_option != NULL ? log_option : data,
+        log_option != NULL ? "" : "/gneiss.log");
     log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log_fd < 0)
         return cli_fail("could not open the log '%s': %s", log_path, strerror(errno));

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,7 +109,7 @@ find_inodes(pid_t pid, uint64_t *inode, size_t most)
         if (size <= 0)
             continue;
         target[size] = '\0';
-        if (sscanf(target, "socket:[%ju]", &inode[count]) == 1)
+        if (sscanf(target, "socket:[%" SCNu64 "]", &inode[count]) == 1)
             count++;
     }
     (void)closedir(folder);
@@ -162,8 +163,8 @@ read_table(const char *path, const uint64_t *inode, size_t inodes,
         unsigned port, state;
         uint64_t owner;
 
-        if (sscanf(line, " %*[^:]: %39[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*s %*s %ju", hex, &port,
-                &state, &owner) != 4 ||
+        if (sscanf(line, " %*[^:]: %39[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*s %*s %" SCNu64, hex,
+                &port, &state, &owner) != 4 ||
             state != STATE_LISTEN)
             continue;
         for (size_t i = 0; i < inodes; i++)

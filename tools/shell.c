@@ -53,6 +53,8 @@ run_text(struct shellrun *run, const char *text, bool *good)
 
 /* ---- a terminal ---- */
 
+static volatile sig_atomic_t interrupted; /* since the last prompt */
+
 static void
 on_interrupt(int signal)
 {
@@ -60,6 +62,7 @@ on_interrupt(int signal)
     int before = errno;
 
     (void)signal;
+    interrupted = 1;
     (void)!write(STDOUT_FILENO, text, sizeof text - 1);
     errno = before;
 }
@@ -126,7 +129,10 @@ run_terminal(struct shellrun *run)
         (void)snprintf(prompt, sizeof prompt,
             run->database[0] != '\0' ? "gneiss [%s]> " : "gneiss> ", run->database);
         (void)fflush(stdout);
+        interrupted = 0;
         line = readline(prompt);
+        if (line == NULL && interrupted)
+            continue; /* libedit gives up its line; the shell goes on */
         if (line == NULL)
             break;
         if (line[0] != '\0' && !holds_password(line))
