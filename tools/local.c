@@ -42,8 +42,9 @@ begin(struct local *local, const char *data_dir)
     struct gneiss_error error;
 
     local->db = gneiss_open(data_dir, &options, &error);
-    if (local->db != NULL)
-        local->session = gneiss_session_open(local->db, &error);
+    if (local->db == NULL)
+        return err_set(ERR_OPERATION_FAILED, "%s", error.message);
+    local->session = gneiss_session_open(local->db, &error);
     if (local->session == NULL)
         return err_set(ERR_OPERATION_FAILED, "%s", error.message);
     log_setup(
