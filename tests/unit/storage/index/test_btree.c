@@ -459,10 +459,6 @@ main(void)
         cmocka_unit_test_setup_teardown(
             scans_give_what_a_sorted_array_gives, tree_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(
-            vacuum_takes_out_the_dead_and_gives_pages_back, tree_setup, fixture_teardown),
-        cmocka_unit_test_setup_teardown(
-            a_tree_built_at_once_is_like_one_grown, tree_setup, fixture_teardown),
-        cmocka_unit_test_setup_teardown(
             keys_that_have_little_in_common_fit, tree_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(
             after_a_crash_the_log_makes_the_same_tree, tree_setup, fixture_teardown),
