@@ -14,12 +14,14 @@
  *   E2  The catalog exists if and only if a checkpoint noted a next oid: until then nobody was told
  *       that anything is kept, so an unfinished catalog is thrown away and made again.
  *   E3  After recovery every file under data/ is named by the catalog; others are removed.
+ *   E4  After recovery the folder tmp/ is there and empty: what was in it belonged to requests.
  *
  * IF A PROCESS DIES anywhere in engine_recover, the next one begins again at the same checkpoint:
  * replay is idempotent, and the sweep of E3 looks at what is there.
  */
 #include "storage/collection/engine.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -329,6 +331,26 @@ out:
     return err;
 }
 
+/* E4.  A file that cannot be removed is only room lost. */
+static err_t
+empty_tmp(void)
+{
+    char path[PATH_SIZE];
+    struct dirent *entry;
+    DIR *folder;
+
+    TRY_RETURN(path_in(path, opened_dir, "tmp"));
+    TRY_RETURN(file_make_dir(path, 0700, &(bool){ false }));
+    folder = opendir(path);
+    if (folder == NULL)
+        return err_set_errno("could not open the folder '%s'", path);
+    while ((entry = readdir(folder)) != NULL)
+        if (entry->d_name[0] != '.' && unlinkat(dirfd(folder), entry->d_name, 0) != 0)
+            log_warn("could not remove '%s/%s': %s", path, entry->d_name, strerror(errno));
+    (void)closedir(folder);
+    return OK;
+}
+
 static err_t
 remove_any(fileno_t file, uint64_t size, void *context)
 {
@@ -358,7 +380,7 @@ recover_attached(const struct config *config, struct op *op, struct engine_info 
         TRY_RETURN(make_catalog(op));
     TRY_RETURN(catalog_boot_open(op));
     TRY_RETURN(sweep_orphans(op, &info->orphans));
-    return OK;
+    return empty_tmp();
 }
 
 err_t
