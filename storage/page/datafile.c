@@ -434,6 +434,12 @@ step_for(block_t blocks)
     return (block_t)(step / wal_page_size);
 }
 
+static void __attribute__((noreturn)) give_up(void)
+{
+    log_fatal("%s", err_message());
+    panic(__FILE__, __LINE__, err_message());
+}
+
 static void
 want_sync(fileno_t file, struct entry *entry, struct filecache_use *use)
 {
@@ -445,10 +451,8 @@ want_sync(fileno_t file, struct entry *entry, struct filecache_use *use)
             atomic_store_explicit(&entry->sync, SYNC_WANTED, memory_order_seq_cst);
         return;
     }
-    if (file_sync(use->fd, use->path, FAULT_DATA_SYNC) != OK) {
-        log_fatal("%s", err_message());
-        panic(__FILE__, __LINE__, err_message()); /* D4 */
-    }
+    if (file_sync(use->fd, use->path, FAULT_DATA_SYNC) != OK)
+        give_up(); /* D4 */
 }
 
 /* Make the file `count` pages long; the grow lock is held. */
@@ -601,8 +605,7 @@ datafile_cut(fileno_t file, block_t count, xid_t xid)
     if (cut_file(file, count) != OK) {
         /* The pages are forgotten and their older forms still in the file: only recovery, which
            cuts it again, may go on from here. */
-        log_fatal("%s", err_message());
-        panic(__FILE__, __LINE__, err_message());
+        give_up();
     }
     return OK;
 }
@@ -619,9 +622,8 @@ datafile_read(struct page_id id, void *page)
         FAULT_DATA_READ);
     if (err == OK && got < wal_page_size)
         err = err_set(ERR_CORRUPT,
-            "could not read block %u of data file %08x (%s): it lies beyond "
-            "the end",
-            id.block, id.file, use.path);
+            "could not read block %u of data file %08x (%s): it is beyond the end", id.block,
+            id.file, use.path);
     filecache_release(&use);
     return err;
 }
@@ -678,21 +680,15 @@ sync_entry(struct entry *entry, fileno_t file)
     err = filecache_acquire(file, &use);
     if (err != OK) {
         /* Removed while we looked: nothing is left to be synced. */
-        if (atomic_load(&entry->file) != file)
-            return OK;
-        return err;
+        return atomic_load(&entry->file) != file ? OK : err;
     }
     err = file_sync(use.fd, use.path, FAULT_DATA_SYNC);
     filecache_release(&use);
-    if (err != OK) {
-        log_fatal("%s", err_message());
-        panic(__FILE__, __LINE__, err_message()); /* D4 */
-    }
+    if (err != OK)
+        give_up(); /* D4 */
     /* The entry may have become another file's, whose wish SYNC_GOING then wrote over. */
-    if (atomic_load(&entry->file) != file)
-        atomic_store(&entry->sync, SYNC_WANTED);
-    else
-        (void)atomic_compare_exchange_strong(&entry->sync, &going, SYNC_NONE);
+    (void)atomic_compare_exchange_strong(
+        &entry->sync, &going, atomic_load(&entry->file) == file ? SYNC_NONE : SYNC_WANTED);
     return OK;
 }
 

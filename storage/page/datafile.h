@@ -1,8 +1,8 @@
 /*
  * datafile.h - the files that hold pages.
  *
- * One file for each heap, index, free-space map and so on: <data>/data/<2 hex>/<8 hex> of its number.
- * Numbers are never reused.  Names of collections never become paths.
+ * One file for each heap, index, free-space map and so on: <data>/data/<2 hex>/<8 hex> of its
+ * number. Numbers are never reused.  Names of collections never become paths.
  */
 #ifndef STORAGE_PAGE_DATAFILE_H
 #define STORAGE_PAGE_DATAFILE_H
@@ -26,7 +26,8 @@ enum datafile_fixed {
 };
 
 extern const struct region datafile_region;
-extern const struct checkpoint_part datafile_part; /* syncs what was written; notes the next number */
+extern const struct checkpoint_part
+    datafile_part; /* syncs what was written; notes the next number */
 extern const struct wal_handler datafile_handler_create, datafile_handler_unlink,
     datafile_handler_truncate;
 
@@ -48,13 +49,14 @@ err_t datafile_blocks(fileno_t file, block_t *count) MUST_CHECK;
 bool datafile_exists(fileno_t file);
 
 /* Raw access, for the pool and for tools.  `page` has wal_page_size bytes; write sets nothing: the
-   caller has put the checksum in.  Writing notes that the file must be synced by the next checkpoint. */
+   caller has put the checksum in.  Writing notes that the file must be synced by the next
+   checkpoint. */
 err_t datafile_read(struct page_id id, void *page) MUST_CHECK;
 err_t datafile_write(struct page_id id, const void *page) MUST_CHECK;
 /* Grow to at least `count` pages of zeroes (allocated: a full disk is told here). */
 err_t datafile_extend(fileno_t file, block_t count) MUST_CHECK;
-/* One more page, zeroed, for this caller alone; the file grows in steps.  It may have been handed out
-   before a crash and be in use: look whether it is still zero.  */
+/* One more page, zeroed, for this caller alone; the file grows in steps.  It may have been handed
+   out before a crash and be in use: look whether it is still zero.  */
 err_t datafile_hand_out(fileno_t file, block_t *block) MUST_CHECK;
 void datafile_take_back(fileno_t file, block_t block); /* it was not used after all; best effort */
 /* Ask the kernel to read it soon. */
@@ -62,6 +64,7 @@ void datafile_will_need(struct page_id id);
 err_t datafile_cut(fileno_t file, block_t count, xid_t xid) MUST_CHECK; /* logged; vacuum's */
 
 /* Call `visit` for every file there is: for the search for files that nobody owns. */
-err_t datafile_walk(err_t (*visit)(fileno_t file, uint64_t size, void *context), void *context) MUST_CHECK;
+err_t datafile_walk(
+    err_t (*visit)(fileno_t file, uint64_t size, void *context), void *context) MUST_CHECK;
 
 #endif

@@ -24,7 +24,8 @@ enum page_kind {
     PAGE_KIND_COUNT
 };
 
-void page_init(void *page, enum page_kind kind, size_t reserved_at_end); /* zeroed; lower, upper set */
+void page_init(
+    void *page, enum page_kind kind, size_t reserved_at_end); /* zeroed; lower, upper set */
 
 /* The checksum of a page as it would stand on disk; the page itself is not changed. */
 uint32_t page_checksum(const void *page, struct page_id id);

@@ -33,13 +33,15 @@ extern const struct region pool_region;
 extern const struct checkpoint_part pool_part;
 extern const struct wal_handler pool_handler_image; /* WAL_IMAGE */
 
-/* Pin the page, reading it if need be.  Errors: ERR_IO; ERR_CORRUPT: checksum wrong, message names file and
-   block, the page is not kept; ERR_MEMORY: every buffer is pinned; a block beyond the end: ERR_CORRUPT. */
+/* Pin the page, reading it if need be.  Errors: ERR_IO; ERR_CORRUPT: checksum wrong, message names
+   file and block, the page is not kept; ERR_MEMORY: every buffer is pinned; a block beyond the end:
+   ERR_CORRUPT. */
 err_t pool_pin(struct page_id id, enum pool_use use, buffer_t *buffer) MUST_CHECK;
-/* Pin without reading: the caller will make the page anew (redo of WAL_PAGE_INIT).  Extends the file if need be. */
+/* Pin without reading: the caller will make the page anew (redo of WAL_PAGE_INIT).  Extends the
+ * file if need be. */
 err_t pool_pin_new(struct page_id id, buffer_t *buffer) MUST_CHECK;
-/* A fresh zeroed page at the file's end, pinned and locked exclusively.  Grows files in steps so that
-   concurrent inserters do not queue at the end. */
+/* A fresh zeroed page at the file's end, pinned and locked exclusively.  Grows files in steps so
+   that concurrent inserters do not queue at the end. */
 err_t pool_extend(fileno_t file, enum pool_use use, buffer_t *buffer, block_t *block) MUST_CHECK;
 void pool_unpin(buffer_t buffer);
 
@@ -51,23 +53,27 @@ bool pool_locked(buffer_t buffer, enum lwlock_mode mode); /* by this process */
 void *pool_page(buffer_t buffer); /* pinned */
 struct page_id pool_id(buffer_t buffer);
 
-/* Around every change of a page's bytes (hint bits excepted): exclusive lock, critical section.  The
-   version is odd in between, so that peeks fail.  change_end sets the page's LSN and marks it dirty. */
+/* Around every change of a page's bytes (hint bits excepted): exclusive lock, critical section. The
+   version is odd in between, so that peeks fail.  change_end sets the page's LSN and marks it
+   dirty. */
 void pool_change_begin(buffer_t buffer);
 void pool_change_end(buffer_t buffer, lsn_t lsn);
-/* The same for the one process that recovers (storage/page/redo.c): no critical section, so that a bad
-   record is an error; the page has its LSN already.  `dirty`: its bytes will differ from the file's. */
+/* The same for the one process that recovers (storage/page/redo.c): no critical section, so that a
+   bad record is an error; the page has its LSN already.  `dirty`: its bytes will differ from the
+   file's. */
 void pool_redo_begin(buffer_t buffer, bool dirty);
 void pool_redo_end(buffer_t buffer);
 /* wal_insert_page for a pinned buffer. */
 void pool_log(unsigned n, buffer_t buffer, unsigned flags);
 /* Dirty without a log record: pages whose loss does not matter (free space, commit numbers). */
 void pool_dirty_unlogged(buffer_t buffer);
-/* Hint bits are set under a shared lock by atomic stores, and do not make a page dirty: a page is only
-   written for the sake of logged changes, so that no hint can tear a page that has no image. */
+/* Hint bits are set under a shared lock by atomic stores, and do not make a page dirty: a page is
+   only written for the sake of logged changes, so that no hint can tear a page that has no image.
+ */
 
 struct pool_peek {
-    const uint8_t *page; /* may change under the reader: bound every length and offset that is read */
+    const uint8_t
+        *page; /* may change under the reader: bound every length and offset that is read */
     buffer_t buffer;
     uint32_t version;
 };
@@ -76,18 +82,19 @@ bool pool_peek(struct page_id id, struct pool_peek *peek);
 /* True: nothing changed since pool_peek; what was read is true. */
 bool pool_peek_valid(const struct pool_peek *peek);
 
-/* A private, consistent copy of a whole page, for scans: by peek, or else by pin and shared lock (`use`
-   as above); checks nothing else. */
+/* A private, consistent copy of a whole page, for scans: by peek, or else by pin and shared lock
+   (`use` as above); checks nothing else. */
 err_t pool_copy(struct page_id id, enum pool_use use, void *page) MUST_CHECK;
 
 /* Start reading a page that will be wanted soon (posix_fadvise). */
 void pool_prefetch(struct page_id id);
 
-/* Throw away all pages of a file that is going to be removed, or from `first` on if it is cut.  No one may
-   be using them. */
+/* Throw away all pages of a file that is going to be removed, or from `first` on if it is cut.  No
+   one may be using them. */
 void pool_forget(fileno_t file, block_t first);
 
-/* The buffer writer's round: writes dirty pages that the clock hand will come to.  Returns how many. */
+/* The buffer writer's round: writes dirty pages that the clock hand will come to.  Returns how
+ * many. */
 unsigned pool_write_some(unsigned most);
 err_t pool_flush_all(void) MUST_CHECK; /* everything dirty, now: tests and the final checkpoint */
 
