@@ -10,6 +10,7 @@
  *
  *   QUIT in any state: children are killed, exit 0; the next start recovers.
  *   TERM while STARTING or CRASHED: as QUIT, there is nothing to be finished.
+ *   A bad death while DRAINING or SETTLING: as QUIT, but exit 1.
  *
  * INVARIANTS
  *   P1  Sockets that listen stay open through CRASHED and STARTING: clients wait in the backlog.
@@ -57,8 +58,8 @@ static const char *const state_names[] = { "starting", "running", "draining", "s
 static const bool allowed[DONE + 1][DONE + 1] = {
     [STARTING] = { [RUNNING] = true, [CRASHED] = true, [DONE] = true },
     [RUNNING] = { [DRAINING] = true, [CRASHED] = true, [DONE] = true },
-    [DRAINING] = { [SETTLING] = true, [CRASHED] = true, [DONE] = true },
-    [SETTLING] = { [CLOSING] = true, [CRASHED] = true, [DONE] = true },
+    [DRAINING] = { [SETTLING] = true, [DONE] = true },
+    [SETTLING] = { [CLOSING] = true, [DONE] = true },
     [CLOSING] = { [DONE] = true },
     [CRASHED] = { [STARTING] = true, [DONE] = true },
 };
@@ -198,9 +199,14 @@ report_death(const struct child *child)
 static void
 crash(void)
 {
+    pm.burials = 0;
+    if (pm.state == DRAINING || pm.state == SETTLING) {
+        log_error("stopping without a last checkpoint; the next start recovers");
+        stop_now(1);
+        return;
+    }
     log_error("restarting all processes from the log");
     children_signal_all(SIGKILL);
-    pm.burials = 0;
     move(CRASHED);
 }
 
