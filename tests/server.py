@@ -1,6 +1,6 @@
 """A Gneiss server for tests: its own data directory, free ports, a process group of its own.
 
-    with Server(settings={"memory.shared_buffers": "16MiB"}) as server:
+    with Server(settings={"memory.shared_buffers": "16MB"}) as server:
         server.start()
         ... server.port["mongo"] ...
         server.kill()           # SIGKILL to every process of it at the same instant

@@ -31,8 +31,13 @@ class Refused(Exception):
 
 
 class Connection:
-    def __init__(self, port, timeout=30):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=timeout * SLOW)
+    def __init__(self, port, timeout=30, buffers=None):
+        self.sock = socket.socket()
+        if buffers is not None:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
+        self.sock.settimeout(timeout * SLOW)
+        self.sock.connect(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
 

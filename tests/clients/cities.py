@@ -176,7 +176,7 @@ def by_libmongoc(server):
 def main():
     checks = Checks()
     facts = {}
-    with Server({"memory.shared_buffers": "64MiB"}) as server:
+    with Server({"memory.shared_buffers": "64MB"}) as server:
         os.environ["TMPDIR_OF_TEST"] = server.directory
         path, places = places_file(server.directory)
         print("%d places, %s" % (len(places), os.path.basename(BUILD)))

@@ -55,7 +55,7 @@ def bad_values():
             yield "type %d, length %d" % (kind, size), kind, doc(element(10, b"a", b""), size)
         yield "type %d without terminator" % kind, kind, doc(element(10, b"a", b""), None, b"x")
     yield "an embedded key without NUL", 3, i32(8) + b"\x0aab\0"
-    for size in (0, 4, 12, 13, 14, 15, 100, 2**31 - 1, -1):
+    for size in (0, 4, 12, 13, 14, 16, 100, 2**31 - 1, -1):
         yield "code with scope, length %d" % size, 15, i32(size) + string(b"x") + doc(b"")
     yield "code with scope, string too long", 15, i32(17) + i32(100) + b"x\0" + doc(b"")
     yield "code with scope, string 0", 15, i32(15) + i32(0) + b"\0\0\0" + doc(b"")

@@ -83,7 +83,7 @@ def cases():
             expect + (["+OK"] if levels == 127 else []), True)
     for value, reason in ((b"1e400", "number out of range"), (b"-", "*"), (b"01", "*"), (b"1.", "*"),
                           (b"+1", "expected value"), (b"NaN", "*"), (b"Infinity", "*"),
-                          (b"nul", "expected ident"), (b"[1,]", "trailing comma"),
+                          (b"nulx", "expected ident"), (b"[1,]", "trailing comma"),
                           (b'{"a":1,}', "*"), (b"{a:1}", "key must be a string"),
                           (b"'a'", "expected value"), (b'"\\ud800"', "lone leading surrogate*"),
                           (b'"\\x"', "invalid escape"), (b'"\x01"', "control character*"),

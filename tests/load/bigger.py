@@ -110,8 +110,8 @@ def verify(port, total, changed):
 def main():
     checks = Checks()
     total = total_documents()
-    settings = {"memory.shared_buffers": POOL, "memory.wal_buffers": "1MiB",
-                "wal.max_wal_size": "256MiB" if FULL else "64MiB"}
+    settings = {"memory.shared_buffers": POOL, "memory.wal_buffers": "1MB",
+                "wal.max_wal_size": "256MB" if FULL else "64MB"}
     with Server(settings) as server:
         server.start()
         port = server.port["mongo"]

@@ -98,6 +98,28 @@ def term_under_load(server):
     return "%d acknowledged" % len(acked)
 
 
+def term_and_death(server):
+    """a session that crashes while the server stops: it stops all the same, and the next start recovers"""
+    with Json(server.port["json"]) as stuck:
+        stuck.ping()
+        stuck.send(b'{"request_id":"1","command":{"type":"insert_many","database":"lives","collection":"big",'
+                   b'"documents":[' + b",".join(b'{"a":%d}' % n for n in range(300000)) + b"]}}\n")
+        port = stuck.sock.getsockname()[1]
+        wait_for(lambda: any(":%d insert" % port in title for title in server.titles().values()), 5 * SLOW,
+                 "the insert is under way")
+        victim = [pid for pid, title in server.titles().items() if ":%d insert" % port in title]
+        before = count(server)
+        server.process.send_signal(signal.SIGTERM)
+        if not victim:
+            raise AssertionError("void: the insert was too quick")
+        os.kill(victim[0], signal.SIGABRT)
+        code = server.stop()
+    assert code in (0, 1), code
+    server.start()
+    assert count(server) == before
+    return "exit %d" % code
+
+
 def term_twice_and_int(server):
     """INT ends it as TERM does; a second TERM does no harm"""
     server.process.send_signal(signal.SIGINT)
@@ -291,10 +313,10 @@ def fresh_size(_server):
 
 def main():
     checks = Checks()
-    with Server({"memory.shared_buffers": "8MiB"}) as server:
+    with Server({"memory.shared_buffers": "8MB"}) as server:
         server.start()
         add(server, "first")
-        for test in (second_server, told_at_term, term_under_load, term_twice_and_int, quit_at_once, reload,
+        for test in (second_server, told_at_term, term_under_load, term_and_death, term_twice_and_int, quit_at_once, reload,
                      kill_all, kill_postmaster, kill_workers, copied, refused_starts, no_password, fresh_size):
             if not checks.run(test, server) and (server.process is None or server.process.poll() is not None):
                 server.kill()

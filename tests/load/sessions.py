@@ -66,8 +66,8 @@ def titles(server):
         worker = threading.Thread(target=work)
         worker.start()
         try:
-            wait_for(lambda: "gneissd: backend 127.0.0.1:%d find" % port in told(), 10 * SLOW,
-                     "a title with the verb: %s" % told())
+            wait_for(lambda: any(title.startswith("gneissd: backend 127.0.0.1:%d find" % port)
+                                 for title in told()), 10 * SLOW, "a title with the verb: %s" % told())
         finally:
             stop.set()
             worker.join()

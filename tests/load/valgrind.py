@@ -46,7 +46,7 @@ def main():
     wrapper = ["valgrind", "--trace-children=yes", "--leak-check=full", "--show-leak-kinds=definite",
                "--errors-for-leak-kinds=definite", "--error-exitcode=0", "--child-silent-after-fork=no",
                "--num-callers=20"]
-    with Server({"memory.shared_buffers": "2MiB", "server.spare_backends_min": 1,
+    with Server({"memory.shared_buffers": "2MB", "server.spare_backends_min": 1,
                  "server.spare_backends_max": 2}, wrapper=[]) as server:
         logs = os.path.join(server.directory, "valgrind.%p")
         server.wrapper = wrapper + ["--log-file=" + logs]
