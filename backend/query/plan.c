@@ -13,8 +13,8 @@
  *      sparse ones with a bound that null does not satisfy, partial and scalar-only ones never.
  *  N3  With a multikey index two conditions on one path are not intersected, and two paths that
  *      begin with the same name are not bounded together: different elements may satisfy them.
- *  N4  An index gives an order only where its keys are the documents' sort values: not multikey, or
- *      a single field without bounds, where a document's first key is its least.
+ *  N4  An index gives an order only where the first key of a document that a scan meets is its sort
+ *      key: it is not multikey, or all of it is scanned (sortkey.c, K1).
  *
  * IF A PROCESS DIES: nothing here is shared.
  */
@@ -328,7 +328,7 @@ gives_order(const struct indexkey_spec *spec, const struct sortkey *sortkey, uin
     int direction = 0; /* 1: forward, -1: backward */
 
     for (unsigned i = 0; i < sortkey->count; i++) {
-        const struct sortkey_field *wanted = &sortkey->field[i];
+        const struct indexkey_field *wanted = &sortkey->field[i];
         int now;
 
         while (field < spec->count && (single >> field & 1) != 0 &&
@@ -422,7 +422,7 @@ plan_over(struct arena *arena, const struct catalog_index *index, const struct p
     if (!usable || (index->sparse && !bounds.excludes_null && !insist))
         goto out; /* N2 */
     plan->bounded = bounds.fields;
-    if (wish->sortkey != NULL && (!multikey || (spec->count == 1 && bounds.fields == 0))) /* N4 */
+    if (wish->sortkey != NULL && (!multikey || bounds.fields == 0)) /* N4 */
         plan->sorted = gives_order(spec, wish->sortkey, bounds.single, &backward);
     plan->backward = plan->sorted && backward;
     *useful = bounds.fields > 0 || plan->sorted || insist;

@@ -1,6 +1,10 @@
 /*
  * sortkey.c - a sort's pattern, and a document's place in that order as bytes for memcmp.
  *
+ * INVARIANT
+ *  K1  The key of a document is the least of those that an index with the sort's pattern would have
+ *      for it.  So whether an index or the sorter gives an order, it is the same one.
+ *
  * IF A PROCESS DIES: nothing here is shared.
  */
 #include "backend/query/sortkey.h"
@@ -20,7 +24,7 @@ refuse(int code, const char *text)
 static err_t
 parse_field(struct arena *arena, struct sortkey *made, const struct bsonvalue *value)
 {
-    struct sortkey_field *field = &made->field[made->count];
+    struct indexkey_field *field = &made->field[made->count];
     int64_t direction;
 
     if (value->key.size == 0 || value->key.data[value->key.size - 1] == '.')
@@ -68,20 +72,69 @@ sortkey_compile(struct arena *arena, struct bytes document, const struct sortkey
     TRY_RETURN(bsonwalk_end(&walk));
     if (made->natural && made->count > 0)
         return err_set(ERR_BAD_VALUE, "$natural sort cannot be combined with other fields");
+    made->spec = (struct indexkey_spec){
+        .field = made->field, .count = made->count, .size_max = BSONVALUE_INTERNAL_SIZE_MAX
+    };
     if (!made->natural)
         *sortkey = made;
     return OK;
 }
 
+/* The value at the path, if no array stands at it or on the way. */
+static err_t
+find_plainly(
+    const struct docpath *path, struct bytes document, struct bsonvalue *value, bool *array)
+{
+    bool found;
+
+    *value = bsonvalue_of_document(document);
+    for (uint32_t i = 0; i < path->count; i++) {
+        found = false;
+        if (value->type == BSONTYPE_DOCUMENT)
+            TRY_RETURN(bsonwalk_find(value->raw, path->part[i].name, value, &found));
+        if (!found) {
+            *value = bsonvalue_null;
+            return OK;
+        }
+        *array = value->type == BSONTYPE_ARRAY;
+        if (*array)
+            return OK;
+    }
+    return OK;
+}
+
+/* K1. */
+static err_t
+append_first_key(const struct sortkey *sortkey, struct bytes document, struct buf *key)
+{
+    struct indexkey_set set;
+    err_t err;
+
+    indexkey_set_init(&set);
+    err = indexkey_make(&sortkey->spec, document, &set);
+    if (err == ERR_CANNOT_CREATE_INDEX)
+        err = refuse(2, "cannot sort with keys that are parallel arrays");
+    else if (err == OK)
+        err = buf_append(key, indexkey_set_key(&set, 0).data, indexkey_set_key(&set, 0).size);
+    indexkey_set_fini(&set);
+    return err;
+}
+
 err_t
 sortkey_append(const struct sortkey *sortkey, struct bytes document, struct buf *key)
 {
+    size_t before = key->size;
     struct bsonvalue value;
+    bool array = false;
 
     for (unsigned i = 0; i < sortkey->count; i++) {
-        const struct sortkey_field *field = &sortkey->field[i];
+        const struct indexkey_field *field = &sortkey->field[i];
 
-        TRY_RETURN(docpath_sort_value(field->path, document, field->descending, &value, NULL));
+        TRY_RETURN(find_plainly(field->path, document, &value, &array));
+        if (array) {
+            key->size = before;
+            return append_first_key(sortkey, document, key);
+        }
         TRY_RETURN(keystring_append(key, &value, field->descending));
     }
     return OK;
