@@ -12,6 +12,8 @@
  *  R1  Every document given out was checked by the filter, whatever the plan says.
  *  R2  Between run_pause and run_resume nothing points into the catalog.
  *  R3  The sorter, once there, has been filled to the end of the scan, and the scan is closed.
+ *  R4  The spare run is empty: no scan, no sorter, its arena reset; so a request that runs one
+ * query at a time allocates nothing here.
  *
  * IF A PROCESS DIES: nothing here is shared; temporary files are sorter.c's.
  */
@@ -31,6 +33,7 @@
 
 #define ARENA_MAX   (64u << 20)
 #define CHECK_EVERY 1024
+#define KEEP_MAX    (256u << 10) /* bytes of each buffer that the spare run keeps */
 
 struct head {
     uint8_t stage, sorted, multikey, done;
@@ -61,6 +64,7 @@ struct run {
 };
 
 static size_t work_mem = 4u << 20;
+static _Thread_local struct run *spare; /* R4 */
 
 void
 run_configure(size_t memory)
@@ -78,8 +82,19 @@ folder_of(char *folder, size_t size)
     return OK;
 }
 
+static void
+destroy(struct run *run)
+{
+    buf_fini(&run->row);
+    buf_fini(&run->projected);
+    buf_fini(&run->key);
+    buf_fini(&run->position);
+    arena_destroy(run->arena);
+    free(run);
+}
+
 static err_t
-make(const struct catalog_collection *collection, const struct snapshot *snapshot, struct run **run)
+create(struct run **run)
 {
     struct run *made = calloc(1, sizeof *made);
 
@@ -90,14 +105,35 @@ make(const struct catalog_collection *collection, const struct snapshot *snapsho
         free(made);
         return ERR_MEMORY;
     }
-    made->collection = collection;
-    made->snapshot = *snapshot;
     made->row = buf_init(BSONVALUE_INTERNAL_SIZE_MAX);
     made->projected = buf_init(BSONVALUE_INTERNAL_SIZE_MAX);
     made->key = buf_init(BSONVALUE_INTERNAL_SIZE_MAX);
     made->position = buf_init(BSONVALUE_INTERNAL_SIZE_MAX);
     *run = made;
     return OK;
+}
+
+/* The last run's memory is taken again (R4). */
+static err_t
+make(const struct catalog_collection *collection, const struct snapshot *snapshot, struct run **run)
+{
+    struct run *made = spare;
+
+    if (made == NULL)
+        TRY_RETURN(create(&made));
+    spare = NULL;
+    made->collection = collection;
+    made->snapshot = *snapshot;
+    *run = made;
+    return OK;
+}
+
+static struct buf
+emptied(struct buf *buf)
+{
+    buf_clear(buf);
+    buf_shrink(buf, KEEP_MAX);
+    return *buf;
 }
 
 void
@@ -108,12 +144,25 @@ run_end(struct run *run)
     if (run->scan != NULL)
         collection_scan_end(run->scan);
     sorter_destroy(run->sorter);
-    buf_fini(&run->row);
-    buf_fini(&run->projected);
-    buf_fini(&run->key);
-    buf_fini(&run->position);
-    arena_destroy(run->arena);
-    free(run);
+    if (spare != NULL) {
+        destroy(run);
+        return;
+    }
+    arena_reset(run->arena);
+    *run = (struct run){ .arena = run->arena,
+        .row = emptied(&run->row),
+        .projected = emptied(&run->projected),
+        .key = emptied(&run->key),
+        .position = emptied(&run->position) };
+    spare = run; /* R4 */
+}
+
+void
+run_forget_private(void)
+{
+    if (spare != NULL)
+        destroy(spare);
+    spare = NULL;
 }
 
 static err_t

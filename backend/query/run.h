@@ -45,6 +45,9 @@ err_t run_restore(struct op *op, const struct catalog_collection *collection,
 /* A saved state that nobody will take up: what it keeps on disk is removed. */
 void run_forget(struct bytes state);
 
+/* Free what this thread keeps for its next run.  For threads that end before their process. */
+void run_forget_private(void);
+
 /* Memory of one sort before it spills (the setting work_mem); before anything runs. */
 void run_configure(size_t memory);
 
