@@ -176,6 +176,19 @@ let_go(buffer_t *buffer)
 }
 
 err_t
+btree_find_take(const struct index *index, block_t block, enum pool_use use, buffer_t *buffer)
+{
+    TRY_RETURN(pool_pin((struct page_id){ index->file, block }, use, buffer));
+    if (!pool_locked(*buffer, LW_SHARED)) {
+        pool_lock(*buffer, LW_EXCLUSIVE);
+        return OK;
+    }
+    pool_unpin(*buffer);
+    *buffer = 0;
+    return btree_find_corrupt(index, block, "a link leads to a page that leads there");
+}
+
+err_t
 btree_find_right(const struct index *index, struct btree_point target, buffer_t *buffer, bool *lost)
 {
     uint16_t level = btree_page_head(pool_page(*buffer))->level;
@@ -197,13 +210,10 @@ btree_find_right(const struct index *index, struct btree_point target, buffer_t 
                        ? OK
                        : btree_find_corrupt(index, here, "the page cannot be right");
         }
-        err = pool_pin((struct page_id){ index->file, search.next }, POOL_NORMAL, &next);
-        if (err != OK) {
-            let_go(buffer);
-            return err;
-        }
-        pool_lock(next, LW_EXCLUSIVE); /* left before right */
+        err = btree_find_take(index, search.next, POOL_NORMAL, &next); /* left before right */
         let_go(buffer);
+        if (err != OK)
+            return err;
         *buffer = next;
     }
 }

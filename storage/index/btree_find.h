@@ -48,6 +48,11 @@ err_t btree_find_lock(const struct index *index, struct btree_point target, uint
 err_t btree_find_right(
     const struct index *index, struct btree_point target, buffer_t *buffer, bool *lost) MUST_CHECK;
 
+/* Pin a page and lock it exclusively.  ERR_CORRUPT if this process has it locked already: the links
+   that led there go in a circle. */
+err_t btree_find_take(
+    const struct index *index, block_t block, enum pool_use use, buffer_t *buffer) MUST_CHECK;
+
 /* Root and its level. */
 err_t btree_find_root(const struct index *index, block_t *root, uint16_t *level) MUST_CHECK;
 

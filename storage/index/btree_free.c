@@ -12,6 +12,7 @@
  */
 #include "storage/index/btree_free.h"
 
+#include "storage/index/btree_find.h"
 #include "wal/wal_insert.h"
 
 static void
@@ -46,9 +47,8 @@ btree_free_take(const struct index *index, enum pool_use use, struct btree_fresh
         release(&fresh->meta);
         return pool_extend(index->file, use, &fresh->page, &block);
     }
-    err = pool_pin((struct page_id){ index->file, first }, use, &fresh->page);
+    err = btree_find_take(index, first, use, &fresh->page); /* F1 */
     if (err == OK) {
-        pool_lock(fresh->page, LW_EXCLUSIVE); /* F1 */
         fresh->rest = btree_page_head(pool_page(fresh->page))->next_free;
         return OK;
     }

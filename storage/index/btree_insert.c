@@ -292,9 +292,7 @@ lock_neighbour(const struct index *index, const void *page, buffer_t *neighbour)
     *neighbour = 0;
     if (right == BLOCK_NONE)
         return OK;
-    TRY_RETURN(pool_pin((struct page_id){ index->file, right }, POOL_NORMAL, neighbour));
-    pool_lock(*neighbour, LW_EXCLUSIVE);
-    return OK;
+    return btree_find_take(index, right, POOL_NORMAL, neighbour);
 }
 
 static void
@@ -424,8 +422,7 @@ raise_if_root(const struct index *index, buffer_t left, const struct btree_point
     buffer_t meta = 0;
     err_t err = OK;
 
-    TRY_RETURN(pool_pin((struct page_id){ index->file, BTREE_META_BLOCK }, POOL_NORMAL, &meta));
-    pool_lock(meta, LW_EXCLUSIVE);
+    TRY_RETURN(btree_find_take(index, BTREE_META_BLOCK, POOL_NORMAL, &meta));
     *raised = btree_page_meta(pool_page(meta))->root == pool_id(left).block;
     if (*raised)
         err = raise_root(index, left, separate, right, meta);
@@ -564,6 +561,10 @@ judge_all(const struct index *index, buffer_t leaf, struct duplicates *look)
         block_t right = btree_page_head(pool_page(current))->right;
 
         TRY(pool_pin((struct page_id){ index->file, right }, POOL_NORMAL, &next));
+        if (pool_locked(next, LW_SHARED)) {
+            pool_unpin(next);
+            TRY(btree_find_corrupt(index, right, "a link leads to a page that leads there"));
+        }
         pool_lock(next, LW_SHARED);
         if (current != leaf)
             let_go(&current);

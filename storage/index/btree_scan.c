@@ -18,6 +18,8 @@
 #include "shmem/interrupt.h"
 #include "storage/index/btree_find.h"
 
+#define STEPS_MAX 1000000 /* pages of one way; more is a circle of links */
+
 /* A point with memory of its own. */
 struct own_point {
     struct btree_point point;
@@ -330,13 +332,15 @@ btree_scan_lookup(struct op *op, const struct index *index, struct bytes key, st
     size_t most, size_t *count)
 {
     struct lookup lookup = { .search = { .target = { key, 0 } }, .rows = rows, .most = most };
-    block_t block;
+    block_t block = BTREE_META_BLOCK;
 
     *count = 0;
     if (key.size > INDEX_KEY_MAX)
         return OK; /* no such key can be in it */
     lookup.way = BTREE_WAY_LOST;
-    while (lookup.way != BTREE_WAY_HERE) {
+    for (int steps = 0; lookup.way != BTREE_WAY_HERE; steps++) {
+        if (steps == STEPS_MAX)
+            return btree_find_corrupt(index, block, "the links go in a circle");
         if (lookup.way == BTREE_WAY_LOST) {
             TRY_RETURN(interrupt_check(op));
             TRY_RETURN(btree_find_root(index, &block, &lookup.search.level_here));
@@ -379,12 +383,14 @@ static err_t
 find_rank(struct op *op, const struct index *index, struct btree_point point, struct rank *rank,
     void *copy)
 {
-    block_t block;
+    block_t block = BTREE_META_BLOCK;
 
     *rank = (struct rank){ .search = { .target = point }, .way = BTREE_WAY_LOST };
-    do {
+    for (int steps = 0; rank->way != BTREE_WAY_HERE; steps++) {
         unsigned slot, slots;
 
+        if (steps == STEPS_MAX)
+            return btree_find_corrupt(index, block, "the links go in a circle");
         if (rank->way == BTREE_WAY_LOST) {
             TRY_RETURN(interrupt_check(op));
             TRY_RETURN(btree_find_root(index, &block, &rank->search.level_here));
@@ -407,7 +413,7 @@ find_rank(struct op *op, const struct index *index, struct btree_point point, st
         rank->width /= slots > 0 ? slots : 1;
         rank->position += rank->width * slot;
         rank->entries *= slots;
-    } while (rank->way != BTREE_WAY_HERE);
+    }
     return OK;
 }
 

@@ -46,9 +46,7 @@ let_go(buffer_t *buffer)
 static err_t
 take(const struct index *index, block_t block, buffer_t *buffer)
 {
-    TRY_RETURN(pool_pin((struct page_id){ index->file, block }, POOL_SCAN, buffer));
-    pool_lock(*buffer, LW_EXCLUSIVE);
-    return OK;
+    return btree_find_take(index, block, POOL_SCAN, buffer);
 }
 
 static bool

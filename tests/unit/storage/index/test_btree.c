@@ -327,6 +327,55 @@ long_keys_fit_small_pages(void **state)
     }
 }
 
+/* Change a page behind the tree's back, as somebody may who has the files. */
+static void
+link_to(block_t block, block_t right)
+{
+    buffer_t buffer;
+
+    OKAY(pool_pin((struct page_id){ tree.file, block }, POOL_NORMAL, &buffer));
+    pool_lock(buffer, LW_EXCLUSIVE);
+    btree_page_head_of(pool_page(buffer))->right = right;
+    pool_unlock(buffer);
+    pool_unpin(buffer);
+}
+
+static void
+links_in_a_circle_are_damage(void **state)
+{
+    enum index_verdict answer = INDEX_FREE, verdict;
+    struct index_judge judge = { judge_by_verdict, &answer };
+    struct row_id row, other;
+    unsigned refused = 0;
+    size_t count;
+    xid_t wait_for;
+
+    (void)state;
+    for (unsigned i = 0; i < 2000; i++) {
+        char text[16];
+
+        (void)snprintf(text, sizeof text, "%08u", i);
+        (void)tree_insert(bytes_of(text), row_number(i), NULL);
+    }
+    for (block_t block = 1; block < 8; block++)
+        link_to(block, block);            /* each leads to itself */
+    for (unsigned i = 0; i < 2000; i++) { /* until pages must be split */
+        char text[16];
+        err_t err;
+
+        (void)snprintf(text, sizeof text, "%08ux", i);
+        err = methods->insert(NULL, &tree, bytes_of(text), row_number(i), 1,
+            i % 2 == 0 ? &judge : NULL, &verdict, &other, &wait_for);
+        assert_true(err == OK || err == ERR_CORRUPT);
+        refused += err == ERR_CORRUPT;
+        err = methods->lookup(NULL, &tree, bytes_of(text), &row, 1, &count);
+        assert_true(err == OK || err == ERR_CORRUPT);
+        assert_int_equal(pool_pin_total(), 0);
+        assert_true(lwlock_none_held());
+    }
+    assert_true(refused > 0);
+}
+
 struct long_keys {
     unsigned next, count;
     uint8_t key[INDEX_KEY_MAX];
@@ -448,6 +497,7 @@ main(void)
             a_tree_built_at_once_is_like_one_grown, tree_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(
             a_unique_tree_asks_before_it_takes, tree_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(links_in_a_circle_are_damage, tree_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(
             long_keys_fit_small_pages, small_pages_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(estimates_are_near, tree_setup, fixture_teardown),
