@@ -370,7 +370,7 @@ heap_vacuum(struct op *op, const struct heap *heap,
     TRY(datafile_blocks(heap->file, &v->blocks)); /* W3: after ended_below */
     v->owned = calloc(1, v->blocks / 8u + 1u);
     v->candidates = calloc(1, v->blocks / 8u + 1u);
-    v->dead = malloc(BATCH * sizeof *v->dead);
+    v->dead = calloc(BATCH, sizeof *v->dead);
     v->page = malloc(wal_page_size);
     v->prune = malloc(sizeof *v->prune);
     if (v->owned == NULL || v->candidates == NULL || v->dead == NULL || v->page == NULL ||

@@ -301,7 +301,7 @@ walk_folder(
     dir = opendir(path);
     if (dir == NULL)
         return err_set_errno("could not open the folder %s", path);
-    while (err == OK && (found = readdir(dir)) != NULL) {
+    while (err == OK && (found = readdir(dir)) != NULL) { /* cppcheck-suppress readdirCalled */
         fileno_t file = number_of(found->d_name, folder);
         struct stat status;
 

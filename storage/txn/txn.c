@@ -336,7 +336,7 @@ end(struct txn *txn, xid_t xid, bool committed)
 static void
 log_abort(xid_t xid)
 {
-    struct saved_error saved;
+    struct saved_error saved = { .code = 0 };
     buffer_t buffer;
 
     save_error(&saved);
