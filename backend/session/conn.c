@@ -31,6 +31,7 @@ err_t
 conn_open(struct conn *conn, int fd, size_t in_limit, size_t out_limit)
 {
     struct net_address address;
+    err_t err;
 
     conn->fd = fd;
     conn->in.limit = in_limit;
@@ -42,10 +43,13 @@ conn_open(struct conn *conn, int fd, size_t in_limit, size_t out_limit)
     conn->quick_ack = false;
     net_set_nodelay(fd);
     net_set_keepalive(fd, KEEPALIVE_IDLE_SECS, KEEPALIVE_INTERVAL_SECS, KEEPALIVE_COUNT);
-    if (net_peer(fd, &address) != OK) {
+    err = net_peer(fd, &address);
+    if (err == OK)
+        err = buf_reserve(&conn->in, RECEIVE_SIZE); /* from now on `in.data` is there */
+    if (err != OK) {
         (void)close(fd);
         conn->fd = -1;
-        return ERR_HOST_UNREACHABLE;
+        return err;
     }
     net_format(&address, conn->peer);
     conn->loopback = net_is_loopback(&address);

@@ -36,8 +36,6 @@ void conn_fini(struct conn *conn); /* and give the memory back */
 static inline struct bytes
 conn_waiting(const struct conn *conn)
 {
-    if (conn->in.data == NULL)
-        return (struct bytes){ NULL, 0 };
     return (struct bytes){ conn->in.data + conn->taken, conn->in.size - conn->taken };
 }
 /* These bytes have been handled.  Slices into `in` stay valid until the next conn_receive. */
