@@ -74,7 +74,8 @@ head_of(struct bytes suffix)
 {
     uint64_t head = 0;
 
-    memcpy(&head, suffix.data, suffix.size < sizeof head ? suffix.size : sizeof head);
+    if (suffix.size > 0)
+        memcpy(&head, suffix.data, suffix.size < sizeof head ? suffix.size : sizeof head);
     return be64toh(head);
 }
 
@@ -187,6 +188,13 @@ btree_page_prefix(const void *page)
     return (struct bytes){ low.key.data, size };
 }
 
+/* What of a key stands behind a prefix; an empty key may have no bytes to point to. */
+static struct bytes
+behind_prefix(struct bytes key, size_t prefix)
+{
+    return prefix > 0 ? (struct bytes){ key.data + prefix, key.size - prefix } : key;
+}
+
 /* --- order --- */
 
 static int
@@ -245,7 +253,7 @@ btree_page_search(const void *page, struct btree_point point, unsigned *found)
             return true;
         }
     }
-    suffix = (struct bytes){ point.key.data + prefix.size, point.key.size - prefix.size };
+    suffix = behind_prefix(point.key, prefix.size);
     head = head_of(suffix);
     while (low < high) {
         unsigned middle = low + (high - low) / 2;
@@ -280,7 +288,8 @@ btree_page_key(const void *page, unsigned slot, uint8_t *key, size_t *size)
         return false;
     if (prefix.size > 0)
         memcpy(key, prefix.data, prefix.size);
-    memcpy(key + prefix.size, entry.suffix.data, entry.suffix.size);
+    if (entry.suffix.size > 0)
+        memcpy(key + prefix.size, entry.suffix.data, entry.suffix.size);
     *size = prefix.size + entry.suffix.size;
     return true;
 }
@@ -389,8 +398,8 @@ btree_page_append(void *page, struct btree_point point, block_t child)
 
     if (btree_page_need(page, point.key.size) > btree_page_free(page))
         return false;
-    btree_page_insert(page, btree_page_head(page)->count,
-        (struct bytes){ point.key.data + prefix, point.key.size - prefix }, point.place, child);
+    btree_page_insert(
+        page, btree_page_head(page)->count, behind_prefix(point.key, prefix), point.place, child);
     return true;
 }
 
