@@ -23,7 +23,7 @@ void
 panic(const char *file, int line, const char *why)
 {
     static _Thread_local int depth;
-    void *frames[FRAMES_MAX];
+    void *frames[FRAMES_MAX] = { NULL };
     char text[1200];
     int size;
 

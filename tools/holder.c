@@ -8,7 +8,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,7 +90,7 @@ holder_find(const char *data_dir, struct holder *holder)
 /* ---- sockets ---- */
 
 static size_t
-find_inodes(pid_t pid, uint64_t *inode, size_t most)
+find_inodes(pid_t pid, uintmax_t *inode, size_t most)
 {
     char path[64];
     size_t count = 0;
@@ -109,7 +108,7 @@ find_inodes(pid_t pid, uint64_t *inode, size_t most)
         if (size <= 0)
             continue;
         target[size] = '\0';
-        if (sscanf(target, "socket:[%" SCNu64 "]", &inode[count]) == 1)
+        if (sscanf(target, "socket:[%ju]", &inode[count]) == 1)
             count++;
     }
     (void)closedir(folder);
@@ -150,7 +149,7 @@ format_address(const char *hex, unsigned port, char address[HOLDER_ADDRESS_MAX])
 }
 
 static unsigned
-read_table(const char *path, const uint64_t *inode, size_t inodes,
+read_table(const char *path, const uintmax_t *inode, size_t inodes,
     char address[HOLDER_LISTENERS_MAX][HOLDER_ADDRESS_MAX], unsigned count)
 {
     FILE *file = fopen(path, "re");
@@ -161,10 +160,10 @@ read_table(const char *path, const uint64_t *inode, size_t inodes,
     while (count < HOLDER_LISTENERS_MAX && fgets(line, sizeof line, file) != NULL) {
         char hex[40];
         unsigned port, state;
-        uint64_t owner;
+        uintmax_t owner;
 
-        if (sscanf(line, " %*[^:]: %39[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*s %*s %" SCNu64, hex,
-                &port, &state, &owner) != 4 ||
+        if (sscanf(line, " %*[^:]: %39[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*s %*s %ju", hex, &port,
+                &state, &owner) != 4 ||
             state != STATE_LISTEN)
             continue;
         for (size_t i = 0; i < inodes; i++)
@@ -180,7 +179,7 @@ read_table(const char *path, const uint64_t *inode, size_t inodes,
 unsigned
 holder_listeners(pid_t pid, char address[HOLDER_LISTENERS_MAX][HOLDER_ADDRESS_MAX])
 {
-    uint64_t inode[INODES_MAX];
+    uintmax_t inode[INODES_MAX];
     size_t inodes = find_inodes(pid, inode, INODES_MAX);
     unsigned count = read_table("/proc/net/tcp", inode, inodes, address, 0);
 

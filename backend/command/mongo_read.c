@@ -278,8 +278,8 @@ mongo_read_kill_cursors(struct mongo_request *request, struct bsonbuild *reply)
     bsonbuild_array_end(&missing);
     TRY_RETURN(bsonbuild_end(&missing, &not_found));
     TRY_RETURN(bsonwalk_begin(&walk, not_found));
-    (void)bsonwalk_next(&walk, &id);
-    bsonbuild_array(reply, "cursorsNotFound", id.raw);
+    if (bsonwalk_next(&walk, &id))
+        bsonbuild_array(reply, "cursorsNotFound", id.raw);
     bsonbuild_array(reply, "cursorsAlive", bsonvalue_empty_document);
     bsonbuild_array(reply, "cursorsUnknown", bsonvalue_empty_document);
     return OK;

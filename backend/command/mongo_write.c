@@ -303,8 +303,8 @@ mongo_write_update(struct mongo_request *request, struct bsonbuild *reply)
     bsonbuild_int32(reply, "n", (int32_t)updated.n);
     if (updated.upserted_count > 0) {
         TRY_RETURN(bsonwalk_begin(&walk, upserted));
-        (void)bsonwalk_next(&walk, &array);
-        bsonbuild_array(reply, "upserted", array.raw);
+        if (bsonwalk_next(&walk, &array))
+            bsonbuild_array(reply, "upserted", array.raw);
     }
     bsonbuild_int32(reply, "nModified", (int32_t)updated.modified);
     put_errors(reply, updated.errors.error, updated.errors.count);

@@ -250,7 +250,7 @@ spill(struct op *op, struct sorter *sorter)
     if (larger == NULL)
         return err_set(ERR_MEMORY, "could not sort: out of memory");
     sorter->run = larger;
-    qsort(sorter->row, sorter->count, sizeof *sorter->row, by_key);
+    qsort(sorter->row, sorter->count, sizeof(struct row *), by_key);
     sorter->heap = false;
     run = &sorter->run[sorter->run_count];
     *run = (struct run){ .at = sorter->file_size };
@@ -328,7 +328,7 @@ sorter_finish(struct op *op, struct sorter *sorter)
         TRY_RETURN(spill(op, sorter));
     sorter->state = sorter->run_count > 0 ? MERGE : MEMORY;
     if (sorter->state == MEMORY && sorter->count > 1)
-        qsort(sorter->row, sorter->count, sizeof *sorter->row, by_key);
+        qsort(sorter->row, sorter->count, sizeof(struct row *), by_key);
     return OK;
 }
 

@@ -46,7 +46,7 @@ load64(const uint8_t *at)
 static void
 set_digits(struct decimal *decimal, u128 coefficient, int power)
 {
-    uint8_t reversed[40];
+    uint8_t reversed[40] = { 0 };
     int count = 0, zeros = 0;
 
     while (coefficient > UINT64_MAX) {
