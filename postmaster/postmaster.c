@@ -274,7 +274,9 @@ handle_end_of(const struct child *child)
 
     if (pm.state == CRASHED || pm.state == DONE) {
         release(child->pid);
-    } else if (child->kind == CHILD_STARTUP) {
+        return;
+    }
+    if (child->kind == CHILD_STARTUP) {
         release(child->pid);
         if (well)
             begin_running();

@@ -255,32 +255,33 @@ assemble(enum wal_kind kind, xid_t xid, lsn_t redo)
     struct wal_format_record *head = (void *)record.small;
     struct wal_format_page row[WAL_RECORD_PAGES];
     struct image image[WAL_RECORD_PAGES];
+    unsigned page_count = handed.page_count;
 
     record.part_count = 1;
     record.part[0] = (struct part){ record.small, sizeof *head };
     record.size = record.small_used = sizeof *head;
     record.small_open = true;
-    for (unsigned i = 0; i < handed.page_count; i++)
+    for (unsigned i = 0; i < page_count; i++)
         describe_page(i, redo, &row[i], &image[i]);
-    if (handed.page_count > 0)
-        add(row, handed.page_count * (uint32_t)sizeof *row);
+    if (page_count > 0)
+        add(row, page_count * (uint32_t)sizeof *row);
     for (unsigned i = 0; i < handed.data_count; i++)
         add(handed.data[i].data, handed.data[i].size);
     add_zeros_to_align();
-    for (unsigned i = 0; i < handed.page_count; i++) {
+    for (unsigned i = 0; i < page_count; i++) {
         for (unsigned j = 0; j < handed.piece_count; j++)
             if (handed.piece[j].page == i)
                 add(handed.piece[j].data, handed.piece[j].size);
         add_zeros_to_align();
     }
-    for (unsigned i = 0; i < handed.page_count; i++)
+    for (unsigned i = 0; i < page_count; i++)
         if (row[i].image_size > 0)
             add_image(i, &image[i]);
     add_zeros_to_align();
     invariant(record.size <= WAL_RECORD_MAX);
     *head = (struct wal_format_record){
         .size_kind = record.size | (uint32_t)kind << 24,
-        .data_pages = handed.data_size | (uint32_t)handed.page_count << 24,
+        .data_pages = handed.data_size | (uint32_t)page_count << 24,
         .xid = xid,
         .epoch = wal_ring_epoch(),
     };

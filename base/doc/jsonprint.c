@@ -136,7 +136,7 @@ put_plain(const char *digits, unsigned count, int point, char *room)
 size_t
 jsonprint_double(double number, char *room)
 {
-    char digits[24];
+    char digits[24] = "";
     unsigned count, at = 0;
     int point;
 

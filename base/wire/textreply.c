@@ -18,13 +18,13 @@
 static char *
 print_digits(uint64_t number, char room[NUMBER_MAX])
 {
-    char *at = room + NUMBER_MAX;
+    size_t at = NUMBER_MAX;
 
     do {
-        *--at = (char)('0' + number % 10);
+        room[--at] = (char)('0' + number % 10);
         number /= 10;
     } while (number > 0);
-    return at;
+    return &room[at];
 }
 
 static inline uint8_t *

@@ -261,7 +261,7 @@ fill(struct op *op, const struct catalog_row_view *view, struct copy *copy, stru
     if (c->index_count == 0)
         return err_set(
             ERR_CORRUPT, "the catalog has no index _id_ for '%s.%s'", c->database, c->name);
-    qsort(c->index, c->index_count, sizeof c->index[0], compare_indexes);
+    qsort(c->index, c->index_count, sizeof(struct catalog_index *), compare_indexes);
     return OK;
 }
 

@@ -123,7 +123,7 @@ insert_batch(struct op *op, struct txn *txn, const struct catalog_collection *co
     struct row_id root[BATCH_ROWS];
     const struct indexkey_set *sets;
     size_t n = 0;
-    err_t err;
+    err_t err = OK;
 
     TRY_RETURN(heap_insert_many(op, &collection->heap, txn, documents, count, root));
     for (; n < count; n++) {

@@ -238,7 +238,7 @@ engine_open(const struct config *config, const char *data_dir, const struct regi
     TRY(control_read(data_dir, &control));
     memcpy(all, regions, sizeof regions);
     if (more_count > 0)
-        memcpy(all + REGION_COUNT, more, more_count * sizeof *more);
+        memcpy(all + REGION_COUNT, more, more_count * sizeof(struct region *));
     (void)snprintf(name, sizeof name, "/gneiss.%ld", (long)getpid());
     TRY(segment_create(all, REGION_COUNT + more_count, config, shared ? name : NULL));
     (void)snprintf(opened_dir, sizeof opened_dir, "%s", data_dir);
