@@ -141,7 +141,7 @@ next_line(struct link *link, struct bytes *line)
 
     for (;;) {
         size_t here = link->in.size - link->at;
-        const uint8_t *start = link->in.data + link->at;
+        const uint8_t *start = here > 0 ? link->in.data + link->at : NULL;
         const uint8_t *end =
             here > searched ? memchr(start + searched, '\n', here - searched) : NULL;
 

@@ -264,7 +264,7 @@ says_nothing(const struct bsonvalue *value)
 static err_t
 take(const char *what, const struct bsonvalue *value, const struct mongo_field *field, void *into)
 {
-    void *at = (char *)into + field->offset;
+    void *at = into != NULL ? (char *)into + field->offset : NULL;
     bool truth;
 
     switch (field->kind) {
