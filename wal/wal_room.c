@@ -102,11 +102,18 @@ wal_room_is_full(void)
     return atomic_load_explicit(&shared->full, memory_order_relaxed) != 0;
 }
 
+/* Bytes that may be promised without being counted: a page of rows and what belongs to it. */
+static uint64_t
+standard_data(void)
+{
+    return STANDARD_DATA + wal_page_size;
+}
+
 /* What one process may use without having said more (M2, M3). */
 static uint64_t
 standard(void)
 {
-    return STANDARD_DATA + (uint64_t)WAL_RECORD_PAGES * (wal_page_size + 64);
+    return standard_data() + (uint64_t)WAL_RECORD_PAGES * (wal_page_size + 64);
 }
 
 /* What is promised in all, counting the standard size for every slot that has been used. */
@@ -209,7 +216,7 @@ wal_room_promise(size_t size)
         return err_set(ERR_TOO_LARGE, "could not write %zu bytes at once: the limit is %zu", size,
             WAL_ROOM_RESERVE_MAX);
     atomic_store_explicit(&shared->line[proc_self->index].promised, size, memory_order_relaxed);
-    if (size <= STANDARD_DATA &&
+    if (size <= standard_data() &&
         wal_ring_position() + SLACK + used * standard() + WAL_SEGMENT_SIZE <= made)
         return OK; /* M2, and a segment more */
 

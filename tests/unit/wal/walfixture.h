@@ -45,7 +45,7 @@ static char fixture_dir[256];
 static struct wal_recovery fixture_found;
 
 /* What recovery replayed: xids of WAL_NUMBERS records, in order. */
-static uint64_t fixture_replayed[200000];
+static uint64_t fixture_replayed[1 << 22];
 static size_t fixture_replayed_count;
 
 static err_t
