@@ -18,13 +18,15 @@
  * INVARIANTS
  *   L1  EXCLUSIVE: exactly the process in VALUE holds the lock, and its entry is on INTENT or HELD.
  *   L2  Neither EXCLUSIVE nor RECOUNT: VALUE is the number of shared entries on HELD, and of those
- * on INTENT that have taken and not yet let go. L3  While RECOUNT is set nobody but the recounter
- * changes VALUE or clears flags. L4  WRITERS on a lock implies that it is not free: whoever makes
- * it free clears WRITERS and READERS in the same step, then bumps `wakes`, then wakes one writer
- * and all readers. L5  A process sleeps only after it read `wakes`, then found the lock not to be
- * had and set its flag in one step.  So no wake is lost: clearing the flag comes after setting it,
- * the bump after that, and the kernel compares. L6  A writer that has slept takes the lock with
- * WRITERS set: only one writer is woken at a time, so whoever was woken must wake the next.
+ *       on INTENT that have taken and not yet let go.
+ *   L3  While RECOUNT is set nobody but the recounter changes VALUE or clears flags.
+ *   L4  WRITERS on a lock implies that it is not free: whoever makes it free clears WRITERS and
+ *       READERS in the same step, then bumps `wakes`, then wakes one writer and all readers.
+ *   L5  A process sleeps only after it read `wakes`, then found the lock not to be had and set its
+ *       flag in one step.  So no wake is lost: clearing the flag comes after setting it, the bump
+ *       after that, and the kernel compares.
+ *   L6  A writer that has slept takes the lock with WRITERS set: only one writer is woken at a
+ *       time, so whoever was woken must wake the next.
  *
  * No reader gets in while WRITERS is set, so a writer that looks at a held lock is next once the
  * holders are gone, unless others are quicker than its wake-up; after LOSSES_MAX such losses it

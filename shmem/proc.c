@@ -6,10 +6,11 @@
  *
  * INVARIANTS
  *   S1  A slot is taken by changing `pid` from 0 to the own pid in one step, and given back by
- * storing 0 there last of all.  So a slot is never half taken without saying by whom. S2  While
- * `pid` is not 0, only that process writes the slot (but for the atomics that say otherwise); after
- * its death only the undertaker does. S3  A slot given back has an empty ledger and crit 0; its
- * generation has grown. S4  `text_version` is odd while texts are being written.
+ *       storing 0 there last of all.  So a slot is never half taken without saying by whom.
+ *   S2  While `pid` is not 0, only that process writes the slot (but for the atomics that say
+ *       otherwise); after its death only the undertaker does.
+ *   S3  A slot given back has an empty ledger and crit 0; its generation has grown.
+ *   S4  `text_version` is odd while texts are being written.
  *
  * IF A PROCESS DIES in proc_attach, its pid stands in the slot and its ledger is empty: proc_bury.
  * In proc_describe: readers give up until proc_bury.  In proc_detach: the same as anywhere else.

@@ -11,8 +11,8 @@
  * INVARIANTS
  *   K1  One checkpoint at a time: RANK_CHECKPOINT is held from 1 to 5.
  *   K2  `begun` is raised before the redo point is taken, `finished` and `outcome` are set after
- * step 4: who saw `begun` = n and then finished > n has all it did before on disk. K3  The control
- * file never names a redo point before step 3 of that checkpoint is on disk.
+ *       step 4: who saw `begun` = n and then finished > n has all it did before on disk.
+ *   K3  The control file never names a redo point before step 3 of that checkpoint is on disk.
  *
  * IF A PROCESS DIES in a checkpoint outside the critical section of the record, the lock is
  * released by the undertaker and the next request or round begins a new one.  Those who wait look

@@ -9,9 +9,10 @@
  *
  * INVARIANTS
  *   G1  Nothing read in a peek is used for more than bounded reading and copying before the peek is
- * valid. G2  A chain is followed no further than a page has items. G3  A version that the snapshot
- * sees stays, with its overflow chain, as long as the snapshot is held: an overflow chain may be
- * read with nothing locked.
+ *       valid.
+ *   G2  A chain is followed no further than a page has items.
+ *   G3  A version that the snapshot sees stays, with its overflow chain, as long as the snapshot is
+ *       held: an overflow chain may be read with nothing locked.
  *
  * A root whose row was removed and whose item was given to another row cannot mislead who reads by
  * a snapshot: the other row was made after the snapshot was taken, so it is not seen.

@@ -3,10 +3,11 @@
  *
  * INVARIANTS
  *   D1  A record is applied to a page exactly if the page's LSN is below the record's end
- * (redo_page decides); so replaying twice does no more than once. D2  The page after redo equals
- * the page after the change, but for hints and the free middle (heappage_mask): both are made by
- * the same functions of heappage.c and prune.c. D3  Nothing in a record is trusted: an item or
- * length that does not fit is ERR_CORRUPT, not a crash.
+ *       (redo_page decides); so replaying twice does no more than once.
+ *   D2  The page after redo equals the page after the change, but for hints and the free middle
+ *       (heappage_mask): both are made by the same functions of heappage.c and prune.c.
+ *   D3  Nothing in a record is trusted: an item or length that does not fit is ERR_CORRUPT, not a
+ *       crash.
  */
 #include <string.h>
 

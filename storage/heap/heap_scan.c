@@ -7,9 +7,10 @@
  *
  * INVARIANTS
  *   S1  The rows of page b are handed out in order of root item, and pages in order of block: a
- * root is a position (heap_scan_seek). S2  Pages added after the scan began hold nothing that its
- * snapshot sees; scans of `any` kind end where the file ended when they began: who builds an index
- * sees to it that later rows are put in by their writers.
+ *       root is a position (heap_scan_seek).
+ *   S2  Pages added after the scan began hold nothing that its snapshot sees; scans of `any` kind
+ *       end where the file ended when they began: who builds an index sees to it that later rows
+ *       are put in by their writers.
  *
  * IF A PROCESS DIES: a scan holds nothing.
  */

@@ -13,11 +13,12 @@
  *
  * INVARIANTS
  *   W1  One vacuum of a heap at a time: the caller sees to it.  Two could free an item that was
- * given to another row between the one's forgetting and the other's freeing. W2  An item is freed
- * only after `forget` returned OK for it, and only if it is still dead. W3  A row whose xid ended
- * before the walk began was put on its page before; rows never move to another page.  So the walk
- * sees every owner of the pages that may be swept, or the owner was pruned by somebody who frees
- * the chain himself. W4  Memory is bounded: a batch of BATCH roots and two bits for each block.
+ *       given to another row between the one's forgetting and the other's freeing.
+ *   W2  An item is freed only after `forget` returned OK for it, and only if it is still dead.
+ *   W3  A row whose xid ended before the walk began was put on its page before; rows never move to
+ *       another page.  So the walk sees every owner of the pages that may be swept, or the owner
+ *       was pruned by somebody who frees the chain himself.
+ *   W4  Memory is bounded: a batch of BATCH roots and two bits for each block.
  *
  * Pages at the file's end that have become empty stay, and are given to new rows first to last: a
  * process may hold the number of such a page (from the map, or in a scan) without any lock, so the

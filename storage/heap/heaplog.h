@@ -4,14 +4,16 @@
  * Fixed part as the record's data; what belongs to a page as that page's data, which is left out if
  * the page goes in whole.  All numbers little-endian as in memory; no holes.
  *
- *   kind                    pages                      page data
- *   WAL_HEAP_INSERT         0 the page                 the row's bytes without head
- *   WAL_HEAP_MULTI_INSERT   0 the page                 items {item, length}, then the rows with
- * heads WAL_HEAP_UPDATE         0 the new version's        what differs from the old row's bytes 1
- * the old version's, if another WAL_HEAP_DELETE         0 the page                 - WAL_HEAP_PRUNE
- * 0 the page                 items: redirects (pairs), dead, unused WAL_HEAP_FREEZE         0 the
- * page                 items: frozen, freed of xmax WAL_OVERFLOW            0 the page, made anew
- * its part of the row WAL_OVERFLOW_FREE       0 the page, made anew      -
+ *   kind                    pages                    page data
+ *   WAL_HEAP_INSERT         0 the page               the row's bytes without head
+ *   WAL_HEAP_MULTI_INSERT   0 the page               items {item, length}, then rows with heads
+ *   WAL_HEAP_UPDATE         0 the new version's      what differs from the old row's bytes
+ *                           1 the old version's, if it is another
+ *   WAL_HEAP_DELETE         0 the page               -
+ *   WAL_HEAP_PRUNE          0 the page               items: redirects (pairs), dead, unused
+ *   WAL_HEAP_FREEZE         0 the page               items: frozen, freed of xmax
+ *   WAL_OVERFLOW            0 the page, made anew    its part of the row
+ *   WAL_OVERFLOW_FREE       0 the page, made anew    -
  */
 #ifndef STORAGE_HEAP_HEAPLOG_H
 #define STORAGE_HEAP_HEAPLOG_H

@@ -3,11 +3,13 @@
  *
  * INVARIANTS
  *   H1  Rows lie between `upper` and the page's end, at multiples of 8, and do not overlap; the
- * bytes between rows are zero, so that a replayed page equals the original. H2  A heap-only row is
- * reached through exactly one chain, from one root, on the same page; unless its maker failed: then
- * perhaps through none. H3  A link leads from a row to one whose xmin is the first one's xmax;
- * anything else is not a link. H4  An item that an index may point to goes from normal or redirect
- * to dead, and is unused only after every index has forgotten it.
+ *       bytes between rows are zero, so that a replayed page equals the original.
+ *   H2  A heap-only row is reached through exactly one chain, from one root, on the same page;
+ *       unless its maker failed: then perhaps through none.
+ *   H3  A link leads from a row to one whose xmin is the first one's xmax; anything else is not a
+ *       link.
+ *   H4  An item that an index may point to goes from normal or redirect to dead, and is unused only
+ *       after every index has forgotten it.
  *
  * These functions know bytes only: locks, critical sections and the log are their callers'.
  */

@@ -3,11 +3,12 @@
  *
  * INVARIANTS
  *   O1  A page of a chain carries the chain's name (xid of its writer, block of its last part);
- * whoever follows a pointer compares it.  A page given back and used again never has the same name
- *       while the pointer lives: the last part's page is given back only with the pointer's row
- * removed, and the same transaction does not write into a chain twice. O2  A chain belongs to one
- * row version.  Versions do not share chains, so removing the version frees the chain and nothing
- * else need be asked. O3  The row that points to a chain is logged behind all its parts.
+ *       whoever follows a pointer compares it.  A page given back and used again never has the same
+ *       name while the pointer lives: the last part's page is given back only with the pointer's
+ *       row removed, and the same transaction does not write into a chain twice.
+ *   O2  A chain belongs to one row version.  Versions do not share chains, so removing the version
+ *       frees the chain and nothing else need be asked.
+ *   O3  The row that points to a chain is logged behind all its parts.
  *
  * IF A PROCESS DIES
  *   between two parts, or before the row is put on its page: the parts are pages that no row owns.

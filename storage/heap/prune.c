@@ -8,9 +8,10 @@
  * INVARIANTS
  *   P1  A version goes only if its maker failed, or if its deletion committed below the horizon: no
  *       snapshot alive or to come sees it, and no writer can still have chosen it, for a writer's
- * own snapshot holds the horizon back. P2  Bytes move only under the exclusive lock and inside a
- * change: peeks fail, nobody else points into the page. P3  What goes is decided before the
- * critical section; in it there is only copying and the log.
+ *       own snapshot holds the horizon back.
+ *   P2  Bytes move only under the exclusive lock and inside a change: peeks fail, nobody else
+ *       points into the page.
+ *   P3  What goes is decided before the critical section; in it there is only copying and the log.
  *
  * IF A PROCESS DIES before the section: nothing was changed.  In it: rebuilt from the log.  After
  * it, with overflow chains not yet freed: vacuum finds their pages.

@@ -3,8 +3,8 @@
  *
  * INVARIANTS
  *   F1  A page on the list is deleted and reachable from nowhere else; whoever holds the first
- * page's lock exclusively may take the first of the list. F2  Taking a page and using it are one
- * log record.
+ *       page's lock exclusively may take the first of the list.
+ *   F2  Taking a page and using it are one log record.
  *
  * Lock order: tree pages, then the first page, then a free page; nobody waits for a tree page while
  * holding the first page's lock, because a page on the list is locked by nobody else for longer

@@ -7,7 +7,8 @@
  * INVARIANTS
  *   C1  A fate other than running never changes.
  *   C2  A fate is on the page only together with its record in the log, whose end is the page's
- * LSN. C3  The pages of all xids that may be given are there: making one cannot fail at a commit.
+ *       LSN.
+ *   C3  The pages of all xids that may be given are there: making one cannot fail at a commit.
  *
  * IF A PROCESS DIES outside clog_set's critical section, page and log agree.  Inside, everything is
  * rebuilt from the log.

@@ -10,16 +10,17 @@
  * INVARIANTS
  *   N1  bound ≤ ring_low + entries: no two xids that may be asked for share an entry.
  *   N2  ring_low is raised before entries are cleared for new xids, entries are read before
- * ring_low is read again: who finds its xid still ≥ ring_low has read its own entry. N3  An entry
- * is written only while the place that runs the xid is marked `ending` and the xid is not below
- * `evicting`, read after marking.  The evictor raises `evicting` first and then waits for marks. So
- * an entry is written by its xid alone. N4  A granule leaves the ring only if each of its xids has
- * ended with a CSN below the horizon, or its leaf stands in the spill. N5  A record that raises the
- * bound is in the log before any xid below it is given; the number noted by checkpoints (`noted`)
- * is raised before that record is inserted, so a checkpoint whose redo point lies behind the record
- * has noted it. N6  A leaf is found at block (leaf - spill_base) mod SPILL_BLOCKS, and says which
- * one it is; a block is used again only for leaves all of whose predecessors there lie below
- * horizon_xid.
+ *       ring_low is read again: who finds its xid still ≥ ring_low has read its own entry.
+ *   N3  An entry is written only while the place that runs the xid is marked `ending` and the xid
+ *       is not below `evicting`, read after marking.  The evictor raises `evicting` first and then
+ *       waits for marks. So an entry is written by its xid alone.
+ *   N4  A granule leaves the ring only if each of its xids has ended with a CSN below the horizon,
+ *       or its leaf stands in the spill.
+ *   N5  A record that raises the bound is in the log before any xid below it is given; the number
+ *       noted by checkpoints (`noted`) is raised before that record is inserted, so a checkpoint
+ *       whose redo point lies behind the record has noted it.
+ *   N6  A leaf is found at block (leaf - spill_base) mod SPILL_BLOCKS, and says which one it is; a
+ *       block is used again only for leaves all of whose predecessors there lie below horizon_xid.
  *
  * IF A PROCESS DIES while it evicts, outside its critical sections: `evicting` stands above
  * ring_low; the next to take the lock sets it back.  A leaf written twice is no harm: what changed

@@ -9,11 +9,12 @@
  *
  * INVARIANTS
  *   D1  A wait stands in the own place from before the first look until it is over: a circle does
- * not vanish while its members wake up to look around. D2  A circle is believed if two walks, the
- * second one under the table's lock, find the same waits. A wait that is there in both was there
- * all the time between, for an xid is waited for by a process once, and given once; so all of them
- * stood at one moment, and a circle that stood stands. D3  The finder takes its own wait out under
- * the lock: exactly one victim a circle.
+ *       not vanish while its members wake up to look around.
+ *   D2  A circle is believed if two walks, the second one under the table's lock, find the same
+ *       waits. A wait that is there in both was there all the time between, for an xid is waited
+ *       for by a process once, and given once; so all of them stood at one moment, and a circle
+ *       that stood stands.
+ *   D3  The finder takes its own wait out under the lock: exactly one victim a circle.
  *
  * IF A PROCESS DIES waiting, its edge goes with its place (txn_end_dead).  Until then it may close
  * a circle that ends by itself: somebody is told to try again, for nothing.

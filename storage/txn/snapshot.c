@@ -3,8 +3,9 @@
  *
  * INVARIANTS
  *   S1  A snapshot sees a commit if and only if its CSN is below the snapshot's: a commit that is
- * being numbered is waited for, so none is seen as running by one look and as committed by the
- * next. S2  What is told as committed with CSN 1 was below the horizon: every snapshot sees it.
+ *       being numbered is waited for, so none is seen as running by one look and as committed by
+ *       the next.
+ *   S2  What is told as committed with CSN 1 was below the horizon: every snapshot sees it.
  *
  * IF A PROCESS DIES here, nothing is half done: only a place's number is written (txntable.c).
  */
