@@ -43,6 +43,7 @@ static struct config *fixture_config;
 static char fixture_dir[128];
 static struct engine_info fixture_info;
 static _Thread_local struct op fixture_op = { .verb = "test" };
+static _Thread_local struct buf fixture_row, fixture_key_bytes;
 
 static inline void
 fixture_attach(void)
@@ -57,7 +58,10 @@ fixture_detach(void)
 {
     arena_destroy(fixture_op.arena);
     fixture_op.arena = NULL;
+    buf_fini(&fixture_row);
+    buf_fini(&fixture_key_bytes);
     catalog_forget_private();
+    txn_forget_private();
     proc_detach();
 }
 
@@ -211,35 +215,35 @@ fixture_insert(const char *name, const char *json)
 static inline struct bytes
 fixture_key(int32_t id)
 {
-    static _Thread_local struct buf key;
+    struct buf *key = &fixture_key_bytes;
     uint8_t room[16];
     struct bsonvalue value = bsonvalue_of_int32(room, id);
 
-    key.limit = INDEX_KEY_MAX;
-    buf_clear(&key);
-    OKAY(keystring_append(&key, &value, false));
-    return buf_bytes(&key);
+    key->limit = INDEX_KEY_MAX;
+    buf_clear(key);
+    OKAY(keystring_append(key, &value, false));
+    return buf_bytes(key);
 }
 
 /* The document of this _id, in a static buf; size 0: none. */
 static inline struct bytes
 fixture_get(struct txn *txn, const char *name, int32_t id, struct row_id *root)
 {
-    static _Thread_local struct buf out;
+    struct buf *out = &fixture_row;
     struct row_id place;
     bool found;
 
-    out.limit = HEAP_ROW_MAX;
-    buf_clear(&out);
+    out->limit = HEAP_ROW_MAX;
+    buf_clear(out);
     catalog_enter();
     OKAY(collection_get(
-        &fixture_op, txn_snapshot(txn), fixture_find(name), fixture_key(id), &out, &place, &found));
+        &fixture_op, txn_snapshot(txn), fixture_find(name), fixture_key(id), out, &place, &found));
     catalog_leave();
     if (root != NULL)
         *root = place;
     if (!found)
         return (struct bytes){ NULL, 0 };
-    return buf_bytes(&out);
+    return buf_bytes(out);
 }
 
 static inline int64_t

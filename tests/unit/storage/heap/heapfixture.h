@@ -29,6 +29,7 @@
 #include "wal/checkpoint.h"
 #include "wal/wal.h"
 #include "wal/wal_flush.h"
+#include "wal/wal_reader.h"
 
 static const struct region *const fixture_regions[] = { &proc_region, &control_region, &wal_region,
     &datafile_region, &pool_region, &txn_region, &visible_region };
@@ -85,6 +86,34 @@ fixture_start(void)
     fixture_fill_handlers();
     OKAY(wal_open(fixture_config, fixture_dir, fixture_handlers, NULL, &fixture_found));
     txn_recovered();
+}
+
+/* Every record that the last recovery replayed has a line for people. */
+static inline void
+fixture_describe_all(void)
+{
+    struct buf text = buf_init(1 << 20);
+    struct wal_reader *reader;
+    struct wal_record record;
+    enum wal_read_result what;
+    char folder[sizeof fixture_dir + 8];
+
+    (void)snprintf(folder, sizeof folder, "%s/wal", fixture_dir);
+    reader = wal_reader_create(folder, wal_page_size, 0);
+    assert_non_null(reader);
+    wal_reader_seek(reader, fixture_found.redo);
+    for (;;) {
+        OKAY(wal_reader_next(reader, &record, &what));
+        if (what != WAL_READ_RECORD)
+            break;
+        buf_clear(&text);
+        if (fixture_handlers[record.kind].describe == NULL)
+            continue;
+        OKAY(fixture_handlers[record.kind].describe(&record, &text));
+        assert_true(text.size > 0 && memchr(text.data, '\n', text.size) == NULL);
+    }
+    wal_reader_destroy(reader);
+    buf_fini(&text);
 }
 
 /* Forget all memory, as if every process had been killed. */

@@ -539,6 +539,7 @@ replay_gives_the_same_pages(void **state)
     fixture_crash();
     fixture_start();
     assert_true(fixture_found.records > 800);
+    fixture_describe_all();
     OKAY(datafile_blocks(fixture_heap.file, &now));
     for (block_t b = 0; b < blocks; b++) {
         memset(after, 0, sizeof after);

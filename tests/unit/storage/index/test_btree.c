@@ -480,6 +480,7 @@ after_a_crash_the_log_makes_the_same_tree(void **state)
     wal_flush(wal_insert_position());
     fixture_crash();
     fixture_start();
+    fixture_describe_all();
     assert_int_equal(tree_check(), kept);
 }
 

@@ -300,8 +300,8 @@ nothing_acknowledged_is_lost_by_kills(void **state)
     begin();
     for (uint32_t i = 0; i < 12; i++)
         live_and_die(i * 77 + 1, 20000 + i * 7919 % 60000, NULL);
-    for (uint32_t i = 0; i < 50 && atomic_load(&model->checkpoints) == 0; i++)
-        live_and_die(i * 55 + 1, 100000, NULL);
+    for (uint32_t i = 0; i < 7 && atomic_load(&model->checkpoints) == 0; i++)
+        live_and_die(i * 55 + 1, 100000u << i, NULL);
     assert_true(atomic_load(&model->file) != 0);
     assert_true(atomic_load(&model->checkpoints) > 0);
     assert_true(atomic_load(&model->replayed) > 0);
@@ -320,8 +320,8 @@ kills_at_every_step_of_a_checkpoint_lose_nothing(void **state)
     (void)state;
     begin();
     /* A slow machine needs more than one life for a checkpoint. */
-    for (uint32_t i = 0; i < 50 && atomic_load(&model->checkpoints) == 0; i++)
-        live_and_die(200 + i, 100000, NULL);
+    for (uint32_t i = 0; i < 7 && atomic_load(&model->checkpoints) == 0; i++)
+        live_and_die(200 + i, 100000u << i, NULL);
     for (uint32_t i = 0; i < sizeof faults / sizeof *faults; i++)
         live_and_die(i + 2, 80000, faults[i]);
     live_and_die(99, 1000, NULL);
