@@ -27,7 +27,8 @@ FULL = os.environ.get("FULL", "") not in ("", "0")
 PASSWORD = "correct horse 8"
 PROTOCOLS = ("text", "json", "mongo")
 # Programs under a sanitizer or valgrind are slower by so much; deadlines are stretched.
-SLOW = float(os.environ.get("SLOW", "4" if "asan" in os.path.basename(BUILD) else "1"))
+SANITIZED = "asan" in os.path.basename(BUILD)
+SLOW = float(os.environ.get("SLOW", "4" if SANITIZED else "1"))
 
 PR_SET_CHILD_SUBREAPER = 36
 MIB = 1 << 20
@@ -257,7 +258,7 @@ class Server:
         """Log lines that tell of a child's bad end, a panic, or a sanitizer's finding."""
         signs = ("was ended by signal", "exited with code", "restarting all", "panic",
                  "invariant", "Sanitizer", "runtime error:")
-        text = self.log() + self.errors()
+        text = self.errors() + "\n" + self.log()
         return [line for line in text.splitlines() if any(sign in line for sign in signs)]
 
 

@@ -23,9 +23,11 @@ import bsoncases  # noqa: E402
 import jsoncases  # noqa: E402
 import textcases  # noqa: E402
 from case import CANARY, LIMIT_SECONDS, Case, begin, judge, receive_within  # noqa: E402
-from server import FULL, MIB, PROTOCOLS, SLOW, Checks, Server, wait_for  # noqa: E402
+from server import FULL, MIB, PROTOCOLS, SANITIZED, SLOW, Checks, Server, wait_for  # noqa: E402
 from wire import Closed, Connection, Json, Mongo, Refused, Text, connect, message, section0  # noqa: E402
 
+# AddressSanitizer keeps what is freed for a while; growth tells nothing then.
+ALLOWED = 100 * MIB if SANITIZED else MIB
 PINGS = {
     "text": b"PING\r\n",
     "json": b'{"request_id":"p","command":{"type":"ping"}}\n',
@@ -101,7 +103,7 @@ def run_list(server, checks, name, cases, token, only):
     checks.check(held == len(cases), "hostile %s: %d of %d cases as they should be, slowest ping beside them "
                  "%.0f ms, %.0f s" % (name, held, len(cases), sentinels.slowest * 1000,
                                       time.monotonic() - began))
-    checks.check(grown < 16 * MIB, "hostile %s: a second pass grew all processes by %.1f MiB" %
+    checks.check(grown < 16 * ALLOWED, "hostile %s: a second pass grew all processes by %.1f MiB" %
                  (name, grown / MIB))
 
 
@@ -215,7 +217,7 @@ def pipelined(server, protocol):
                 peak[0] = max(peak[0], server.private())
         with connect(server, protocol) as other:
             other.ping()
-        assert peak[0] - before < 64 * MIB, "grew by %.1f MiB" % ((peak[0] - before) / MIB)
+        assert peak[0] - before < 64 * ALLOWED, "grew by %.1f MiB" % ((peak[0] - before) / MIB)
         unread = sent
         began = time.monotonic()
         received, tail = 0, b""
@@ -264,9 +266,9 @@ def endless_line(server, protocol):
         want = b"-ERR line too long" if protocol == "text" else b"request too long (max 48000000 bytes)"
         assert want in first, first[:200]
         assert b"PONG" in second or b'"pong":true' in second, second[:200]
-    limit = (8 if protocol == "text" else 112) * MIB
+    limit = (8 if protocol == "text" else 112) * ALLOWED
     assert peak - before < limit, "grew by %.1f MiB" % ((peak - before) / MIB)
-    wait_for(lambda: server.private() - before < 16 * MIB, 3 * SLOW, "memory given back")
+    wait_for(lambda: server.private() - before < 16 * ALLOWED, 3 * SLOW, "memory given back")
     return "%d MiB, memory +%.1f MiB" % (size // MIB, (peak - before) / MIB)
 
 
@@ -287,8 +289,8 @@ def not_reading(server, _protocol):
     grown = server.private() - before
     for conn in stuck:
         conn.close()
-    assert grown < 20 * 64 * MIB, "grew by %.0f MiB" % (grown / MIB)
-    wait_for(lambda: server.private() - before < 64 * MIB, 5 * SLOW, "memory given back")
+    assert grown < 20 * 64 * ALLOWED, "grew by %.0f MiB" % (grown / MIB)
+    wait_for(lambda: server.private() - before < 64 * ALLOWED, 5 * SLOW, "memory given back")
 
 
 def connects(server, protocol):
