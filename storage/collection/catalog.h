@@ -61,7 +61,8 @@ extern const struct region catalog_region;
 void catalog_enter(void);
 void catalog_leave(void);
 
-/* Free this thread's private copies; not in a section.  For threads that end before their process.
+/* Free this thread's private memory of this room; not in a section.  For threads that end before
+ * their process.
  */
 void catalog_forget_private(void);
 /* After txn_end_dead for the process that died in `slot`: what it may have committed is noticed. */

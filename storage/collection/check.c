@@ -169,7 +169,7 @@ entry_there(struct checking *checking, const struct index *index, struct bytes k
     struct row_id rows[ROWS_QUICK];
     struct index_scan *scan;
     struct index_entry entry;
-    bool more = true;
+    bool more;
     size_t count;
     err_t err;
 
@@ -179,12 +179,12 @@ entry_there(struct checking *checking, const struct index *index, struct bytes k
         *there |= same_row(rows[i], root);
     if (count <= ROWS_QUICK)
         return OK;
+    /* Many documents have this key: go behind the place before. */
     TRY_RETURN(methods->scan_begin(checking->op, index, &range, &scan));
-    while (more && !*there) {
-        TRY(methods->scan_next(checking->op, scan, &entry, &more));
-        *there = more && same_row(entry.row, root);
-    }
-    err = OK;
+    TRY(methods->scan_seek(
+        checking->op, scan, key, (struct row_id){ root.block, (uint16_t)(root.item - 1) }));
+    TRY(methods->scan_next(checking->op, scan, &entry, &more));
+    *there = more && same_row(entry.row, root);
 out:
     methods->scan_end(scan);
     return err;
