@@ -610,7 +610,7 @@ try_insert(
     block_t unfinished = BLOCK_NONE;
     buffer_t leaf = 0;
     bool lost = false, was_split = false;
-    err_t err;
+    err_t err = OK;
 
     *again = false;
     if (look->judge != NULL)

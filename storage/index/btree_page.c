@@ -509,7 +509,7 @@ const char *
 btree_page_fault(const void *page)
 {
     const struct btree_head *head = btree_page_head(page);
-    struct btree_entry before, entry;
+    struct btree_entry before = { .child = BLOCK_NONE }, entry;
     bool leaf = btree_page_is_leaf(page);
     unsigned first = leaf ? 0 : 1;
 
