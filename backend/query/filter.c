@@ -13,6 +13,7 @@
 
 #include <math.h>
 
+#include "backend/query/filterbits.h"
 #include "backend/query/filterprog.h"
 #include "base/doc/bsonorder.h"
 #include "base/doc/bsonwalk.h"
@@ -193,6 +194,9 @@ match_leaf(struct eval *eval, const struct filterprog_node *node, const struct b
         return (node->types & filterprog_type_bit(value->type)) != 0;
     case FILTERPROG_SIZE:
         return has_size(value, node->number);
+    case FILTERPROG_BITS:
+        return filterbits_match(
+            (enum filterbits_test)node->number, node->bits, node->bit_count, value);
     case FILTERPROG_ELEM_OBJECT:
     case FILTERPROG_ELEM_VALUE:
         return match_elements(eval, node, value);

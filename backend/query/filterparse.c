@@ -14,6 +14,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "backend/query/filterbits.h"
 #include "backend/query/filterprog.h"
 #include "base/doc/bsonbuild.h"
 #include "base/doc/bsonorder.h"
@@ -349,7 +350,7 @@ parse_size(struct parse *parse, const struct docpath *path, const struct bsonval
 
     if (!bsonvalue_is_number(value->type))
         return err_set(ERR_BAD_VALUE, "Failed to parse $size. Expected a number in: $size");
-    if (!bsonvalue_to_int64(value, false, &number))
+    if (!bsonvalue_to_int64(value, false, &number) || number > INT32_MAX)
         return err_set(ERR_BAD_VALUE, "Failed to parse $size. Expected an integer: $size");
     if (number < 0)
         return err_set(
@@ -393,6 +394,38 @@ parse_mod(struct parse *parse, const struct docpath *path, const struct bsonvalu
     TRY_RETURN(open_node(parse, FILTERPROG_MOD, path, &at));
     parse->node[at].divisor = number[0];
     parse->node[at].number = number[1];
+    return OK;
+}
+
+static err_t
+parse_bits(struct parse *parse, const struct docpath *path, const struct bsonvalue *value)
+{
+    static const char *const name[] = { [FILTERBITS_ALL_SET] = "$bitsAllSet",
+        [FILTERBITS_ALL_CLEAR] = "$bitsAllClear",
+        [FILTERBITS_ANY_SET] = "$bitsAnySet",
+        [FILTERBITS_ANY_CLEAR] = "$bitsAnyClear" };
+    struct filterprog_node *node;
+    int test = FILTERBITS_ALL_SET;
+    uint32_t at;
+
+    while (!bytes_is(value->key, name[test]) && test < FILTERBITS_ANY_CLEAR)
+        test++;
+    TRY_RETURN(open_node(parse, FILTERPROG_BITS, path, &at));
+    node = &parse->node[at];
+    node->number = test;
+    return filterbits_parse(parse->arena, value, &node->bits, &node->bit_count);
+}
+
+/* A regex here is a value like others. */
+static err_t
+parse_eq_operator(struct parse *parse, const struct docpath *path, const struct bsonvalue *value)
+{
+    uint32_t at;
+
+    if (value->type != BSONTYPE_REGEX)
+        return parse_equal(parse, path, value);
+    TRY_RETURN(open_node(parse, FILTERPROG_EQ, path, &at));
+    parse->node[at].value = *value;
     return OK;
 }
 
@@ -528,7 +561,7 @@ static const struct operator
     parse_operator *parse;
 }
 operators_known[] = {
-    { "$eq", FILTERPROG_EQ, parse_equal },
+    { "$eq", 0, parse_eq_operator },
     { "$gt", FILTERPROG_GT, NULL },
     { "$gte", FILTERPROG_GTE, NULL },
     { "$lt", FILTERPROG_LT, NULL },
@@ -541,6 +574,10 @@ operators_known[] = {
     { "$type", 0, parse_type },
     { "$size", 0, parse_size },
     { "$mod", 0, parse_mod },
+    { "$bitsAllSet", 0, parse_bits },
+    { "$bitsAllClear", 0, parse_bits },
+    { "$bitsAnySet", 0, parse_bits },
+    { "$bitsAnyClear", 0, parse_bits },
     { "$all", 0, parse_all },
     { "$elemMatch", 0, parse_elem_match },
 };

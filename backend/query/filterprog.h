@@ -31,6 +31,7 @@ enum filterprog_op {
     FILTERPROG_EXISTS,
     FILTERPROG_TYPE,
     FILTERPROG_SIZE,
+    FILTERPROG_BITS,
     FILTERPROG_ELEM_OBJECT, /* children: an AND, run on elements as documents */
     FILTERPROG_ELEM_VALUE,  /* children: an AND, run on elements as values */
 };
@@ -45,7 +46,8 @@ struct filterprog_node {
     const struct bsonvalue *values;  /* IN: sorted by bsonorder */
     struct regexcache_ref **regexes; /* IN */
     struct regexcache_ref *regex;
-    uint32_t value_count, regex_count;
+    const uint32_t *bits; /* BITS: positions; `number` is the test */
+    uint32_t value_count, regex_count, bit_count;
     int64_t divisor, number; /* MOD: value % divisor == number; SIZE: number */
     uint64_t types;          /* TYPE: bits of filterprog_type_bit */
 };

@@ -161,6 +161,9 @@ apply_arithmetic(struct updateprog_apply *apply, const struct updateprog_node *n
             old->type == BSONTYPE_INT32 ? (long long)bsonvalue_int32(old)
                                         : (long long)bsonvalue_int64(old),
             updateprog_id_text(apply->op, apply->document));
+    /* An equal number, such as the other zero, is no change. */
+    if (result.type == old->type && bsonorder_compare(&result, old) == 0)
+        return updateprog_put(apply->out, key, old);
     return updateprog_put(apply->out, key, &result);
 }
 
