@@ -12,6 +12,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "shmem/interrupt.h"
 #include "storage/collection/catalog_row.h"
@@ -21,6 +22,7 @@
 #include "storage/collection/orphans.h"
 #include "storage/collection/statistics.h"
 
+#define CLAIM_WAIT_NS  2000000000
 #define DEAD_LEAST     1000 /* fewer dead versions bring on no vacuum … */
 #define DEAD_PERCENT   10   /* … nor a smaller share of the documents */
 #define CATALOG_ROUNDS 12u  /* rounds of autovacuum between two of the catalog */
@@ -72,8 +74,9 @@ forget(void *context, const struct row_id *dead, size_t count)
     return OK;
 }
 
-err_t
-vacuum_collection(struct op *op, const struct catalog_collection *collection, uint64_t *live)
+/* The claim is taken. */
+static err_t
+vacuum_claimed(struct op *op, const struct catalog_collection *collection, uint64_t *live)
 {
     const struct index *index[CATALOG_INDEXES_MAX];
     struct forgetting forgetting = { op, index, collection->index_count };
@@ -82,8 +85,6 @@ vacuum_collection(struct op *op, const struct catalog_collection *collection, ui
 
     for (unsigned i = 0; i < collection->index_count; i++)
         index[i] = &collection->index[i]->index;
-    for (unsigned turn = 0; !catalog_share_claim(collection->heap.file); turn++)
-        TRY_RETURN(nap(op, turn));
     TRY(heap_vacuum(op, &collection->heap, forget, &forgetting, &result));
     statistics_flush();
     statistics_set(collection->oid, result.rows_live, 0);
@@ -91,6 +92,21 @@ vacuum_collection(struct op *op, const struct catalog_collection *collection, ui
 out:
     catalog_share_claim_end();
     return err;
+}
+
+err_t
+vacuum_collection(struct op *op, const struct catalog_collection *collection, uint64_t *live)
+{
+    int64_t until_ns = clock_now_ns() + CLAIM_WAIT_NS;
+
+    /* Not for ever: an index build that has the claim waits for this section. */
+    for (unsigned turn = 0; !catalog_share_claim(collection->heap.file); turn++) {
+        if (clock_now_ns() > until_ns)
+            return err_set(ERR_LOCK_TIMEOUT,
+                "the collection is being vacuumed, or an index built on it: try again later");
+        TRY_RETURN(nap(op, turn));
+    }
+    return vacuum_claimed(op, collection, live);
 }
 
 /* The catalog's own heap and tree. */
@@ -127,8 +143,9 @@ look_at(struct op *op, const char *tenant, const char *database, const char *nam
 
     catalog_enter();
     TRY(catalog_find(op, NULL, tenant, database, name, &collection));
-    if (collection != NULL && calls_for_it(collection->oid))
-        TRY(vacuum_collection(op, collection, &live));
+    if (collection != NULL && calls_for_it(collection->oid) &&
+        catalog_share_claim(collection->heap.file))
+        TRY(vacuum_claimed(op, collection, &live));
 out:
     catalog_leave();
     return err;

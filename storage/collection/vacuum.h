@@ -6,7 +6,8 @@
 
 #include "storage/collection/catalog.h"
 
-/* Heap and indexes of one collection; *live counts its documents. */
+/* Heap and indexes of one collection; *live counts its documents.  In a section.  Errors:
+   ERR_LOCK_TIMEOUT: for two seconds somebody else was at it, or built an index. */
 err_t vacuum_collection(
     struct op *op, const struct catalog_collection *collection, uint64_t *live) MUST_CHECK;
 /* Autovacuum's round: the collections whose share of dead versions calls for it, and the catalog
