@@ -484,7 +484,9 @@ def main():
               sums["unknown"], restarts[len(restarts) // 2], restarts[-1],
               time.monotonic() - began))
     if options.control:
-        print("control: %s" % ("red, as it must be" if lost + wrong else "NOTHING LOST: void"))
+        print("control: %s" % (
+            "red, as it must be: of %d acknowledged %d lost, %d old" % (sums["acked"], lost, wrong)
+            if lost + wrong else "NOTHING LOST: void"))
         sys.exit(0 if lost + wrong else 1)
     if sums["unknown"] == 0:
         print("void: no write was under way at any kill")
