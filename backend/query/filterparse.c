@@ -510,18 +510,13 @@ parse_regex_operator(struct parse *parse, const struct docpath *path, struct byt
             return err_set(ERR_BAD_VALUE, "$options has to be a string");
         if (options.size > 0) {
             err = err_set(ERR_BAD_VALUE, "options set in both $regex and $options");
-            err_set_mongo(51074, NULL);
+            err_set_mongo(value->raw.data < given.raw.data ? 51075 : 51074, NULL);
             return err;
         }
         options = bsonvalue_string(&given);
     }
-    if (memchr(pattern.size > 0 ? (const char *)pattern.data : "", 0, pattern.size) != NULL) {
-        err_t err =
-            err_set(ERR_BAD_VALUE, "Regular expression cannot contain an embedded null byte");
-
-        err_set_mongo(51091, NULL);
-        return err;
-    }
+    if (memchr(pattern.size > 0 ? (const char *)pattern.data : "", 0, pattern.size) != NULL)
+        return err_set(ERR_BAD_VALUE, "Regular expression cannot contain an embedded null byte");
     if (memchr(options.size > 0 ? (const char *)options.data : "", 0, options.size) != NULL) {
         err_t err = err_set(ERR_BAD_VALUE,
             "Regular expression options string cannot contain an embedded null byte");
