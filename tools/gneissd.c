@@ -137,7 +137,7 @@ walk_flags(struct config *config)
         const char *equals = strchr(word, '=');
         size_t size = equals != NULL ? (size_t)(equals - word) : strlen(word);
         const struct flag *flag = NULL;
-        const char *value = NULL;
+        const char *value = ""; /* what flags without an argument have */
 
         if (strcmp(word, "-h") == 0)
             flag = find_flag("help", 4);

@@ -339,6 +339,12 @@ match_condition(struct eval *eval, uint32_t at, const struct bsonvalue *value)
 }
 
 err_t
+filter_compile(struct arena *arena, struct bytes document, const struct filter **filter)
+{
+    return filterparse_document(arena, document, filter);
+}
+
+err_t
 filter_match(const struct filter *filter, struct bytes document, bool *matches)
 {
     struct eval eval = { filter->node, OK };
@@ -348,7 +354,7 @@ filter_match(const struct filter *filter, struct bytes document, bool *matches)
 }
 
 err_t
-filterprog_match_field(const struct filter *filter, const struct bsonvalue *value, bool *matches)
+filter_match_value(const struct filter *filter, const struct bsonvalue *value, bool *matches)
 {
     struct eval eval = { filter->node, OK };
 

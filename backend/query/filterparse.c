@@ -86,7 +86,7 @@ first_field(struct bytes document, struct bsonvalue *value)
 }
 
 bool
-filterprog_is_operators(struct bytes document)
+filterparse_is_operators(struct bytes document)
 {
     struct bsonvalue first;
 
@@ -177,7 +177,7 @@ read_in_element(struct parse *parse, struct filterprog_node *node, struct bsonva
             regexcache_make(parse->arena, pattern, options, &node->regexes[node->regex_count++]));
         break;
     case BSONTYPE_DOCUMENT:
-        if (filterprog_is_operators(element->raw))
+        if (filterparse_is_operators(element->raw))
             return err_set(ERR_BAD_VALUE, "cannot nest $ under $in");
         break;
     case BSONTYPE_NULL:
@@ -438,7 +438,7 @@ parse_elem_match(struct parse *parse, const struct docpath *path, const struct b
 
     if (value->type != BSONTYPE_DOCUMENT)
         return err_set(ERR_BAD_VALUE, "$elemMatch needs an Object");
-    as_value = first_field(value->raw, &first) && filterprog_is_operators(value->raw) &&
+    as_value = first_field(value->raw, &first) && filterparse_is_operators(value->raw) &&
                !bytes_is(first.key, "$and") && !bytes_is(first.key, "$or") &&
                !bytes_is(first.key, "$nor") && !bytes_is(first.key, "$where");
     TRY_RETURN(
@@ -477,7 +477,7 @@ parse_all(struct parse *parse, const struct docpath *path, const struct bsonvalu
                                                             : "no $ expressions in $all");
         if (is_match)
             TRY_RETURN(parse_elem_match(parse, path, &first));
-        else if (element.type == BSONTYPE_DOCUMENT && filterprog_is_operators(element.raw))
+        else if (element.type == BSONTYPE_DOCUMENT && filterparse_is_operators(element.raw))
             return err_set(ERR_BAD_VALUE, "no $ expressions in $all");
         else
             TRY_RETURN(parse_equal(parse, path, &element));
@@ -624,7 +624,7 @@ parse_operators(struct parse *parse, const struct docpath *path, struct bytes op
 static err_t
 parse_field(struct parse *parse, const struct docpath *path, const struct bsonvalue *value)
 {
-    if (value->type == BSONTYPE_DOCUMENT && filterprog_is_operators(value->raw))
+    if (value->type == BSONTYPE_DOCUMENT && filterparse_is_operators(value->raw))
         return parse_operators(parse, path, value->raw);
     return parse_equal(parse, path, value);
 }
@@ -710,7 +710,7 @@ note_only_id(struct parse *parse, struct filter *filter)
 }
 
 err_t
-filter_compile(struct arena *arena, struct bytes document, const struct filter **filter)
+filterparse_document(struct arena *arena, struct bytes document, const struct filter **filter)
 {
     struct parse parse = { .arena = arena };
     struct bytes copy;
@@ -726,8 +726,7 @@ filter_compile(struct arena *arena, struct bytes document, const struct filter *
 }
 
 err_t
-filterprog_compile_condition(
-    struct arena *arena, struct bytes operators, const struct filter **filter)
+filterparse_condition(struct arena *arena, struct bytes operators, const struct filter **filter)
 {
     struct parse parse = { .arena = arena };
     struct bytes copy = copy_document(arena, operators);

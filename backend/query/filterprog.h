@@ -67,15 +67,19 @@ filterprog_type_bit(uint8_t type)
 }
 
 /* Is the filter a list of operators ({$gt: 1}), to be looked at as a value's condition? */
-bool filterprog_is_operators(struct bytes document);
+bool filterparse_is_operators(struct bytes document);
+
+/* What filter_compile does. */
+err_t filterparse_document(
+    struct arena *arena, struct bytes document, const struct filter **filter) MUST_CHECK;
 
 /* Compile {$gt: 1, …} as a condition on values; root is an ELEM_VALUE's AND. */
-err_t filterprog_compile_condition(
+err_t filterparse_condition(
     struct arena *arena, struct bytes operators, const struct filter **filter) MUST_CHECK;
 
 /* Run such a condition on one value; an array's elements are looked at as well (as if it were a
    field). */
-err_t filterprog_match_field(
+err_t filter_match_value(
     const struct filter *filter, const struct bsonvalue *value, bool *matches) MUST_CHECK;
 
 #endif

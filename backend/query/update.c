@@ -33,7 +33,7 @@ static err_t apply_node(struct updateprog_apply *apply, const struct updateprog_
     struct bytes key, const struct bsonvalue *old);
 
 err_t
-updateprog_put(struct buf *out, struct bytes key, const struct bsonvalue *value)
+update_put(struct buf *out, struct bytes key, const struct bsonvalue *value)
 {
     uint8_t *at;
 
@@ -51,17 +51,17 @@ updateprog_put(struct buf *out, struct bytes key, const struct bsonvalue *value)
 }
 
 err_t
-updateprog_open(struct buf *out, struct bytes key, uint8_t type, size_t *at)
+update_open(struct buf *out, struct bytes key, uint8_t type, size_t *at)
 {
     struct bsonvalue head = { key, { (const uint8_t *)"\0\0\0\0", 4 }, type };
 
-    TRY_RETURN(updateprog_put(out, key, &head));
+    TRY_RETURN(update_put(out, key, &head));
     *at = out->size - 4;
     return OK;
 }
 
 err_t
-updateprog_close(struct buf *out, size_t at)
+update_close(struct buf *out, size_t at)
 {
     uint32_t size;
 
@@ -72,7 +72,7 @@ updateprog_close(struct buf *out, size_t at)
 }
 
 const char *
-updateprog_value_text(struct op *op, struct bytes name, const struct bsonvalue *value)
+update_value_text(struct op *op, struct bytes name, const struct bsonvalue *value)
 {
     struct buf text = buf_init(TEXT_MAX);
     const char *copy = NULL;
@@ -85,17 +85,17 @@ updateprog_value_text(struct op *op, struct bytes name, const struct bsonvalue *
 }
 
 const char *
-updateprog_id_text(struct op *op, struct bytes document)
+update_id_text(struct op *op, struct bytes document)
 {
     struct bsonvalue id;
 
     if (!bsonwalk_get(document, "_id", &id))
         return "{no _id}";
-    return updateprog_value_text(op, id.key, &id);
+    return update_value_text(op, id.key, &id);
 }
 
 bool
-updateprog_creates(const struct updateprog_apply *apply, const struct updateprog_node *node)
+update_creates(const struct updateprog_apply *apply, const struct updateprog_node *node)
 {
     struct bsonvalue value;
     bool found;
@@ -113,7 +113,7 @@ updateprog_creates(const struct updateprog_apply *apply, const struct updateprog
         return docpath_get(node->from, apply->document, &value, &found) == OK && found;
     case UPDATEPROG_INNER:
         for (const struct updateprog_node *child = node->child; child != NULL; child = child->next)
-            if (updateprog_creates(apply, child))
+            if (update_creates(apply, child))
                 return true;
         return false;
     default:
@@ -127,7 +127,7 @@ not_viable(struct updateprog_apply *apply, const struct updateprog_node *child, 
 {
     return err_set(ERR_PATH_NOT_VIABLE, "Cannot create field '%.*s' in element %s",
         (int)child->name.size, (const char *)child->name.data,
-        updateprog_value_text(apply->op, key, old));
+        update_value_text(apply->op, key, old));
 }
 
 static err_t
@@ -140,18 +140,18 @@ apply_arithmetic(struct updateprog_apply *apply, const struct updateprog_node *n
 
     if (old == NULL) {
         if (!multiply)
-            return updateprog_put(apply->out, key, &node->value);
+            return update_put(apply->out, key, &node->value);
         zero = bsonvalue_of_int32(zeros, 0);
         old = &zero;
         if (!number_multiply(old, &node->value, room, &result))
             result = zero;
-        return updateprog_put(apply->out, key, &result);
+        return update_put(apply->out, key, &result);
     }
     if (!bsonvalue_is_number(old->type))
         return err_set(ERR_TYPE_MISMATCH,
             "Cannot apply %s to a value of non-numeric type. %s has the field '%.*s' of "
             "non-numeric type %s",
-            multiply ? "$mul" : "$inc", updateprog_id_text(apply->op, apply->document),
+            multiply ? "$mul" : "$inc", update_id_text(apply->op, apply->document),
             (int)node->name.size, (const char *)node->name.data, bsonvalue_type_name(old->type));
     if (!(multiply ? number_multiply(old, &node->value, room, &result)
                    : number_add(old, &node->value, room, &result)))
@@ -160,11 +160,11 @@ apply_arithmetic(struct updateprog_apply *apply, const struct updateprog_node *n
             multiply ? "$mul" : "$inc",
             old->type == BSONTYPE_INT32 ? (long long)bsonvalue_int32(old)
                                         : (long long)bsonvalue_int64(old),
-            updateprog_id_text(apply->op, apply->document));
+            update_id_text(apply->op, apply->document));
     /* An equal number, such as the other zero, is no change. */
     if (result.type == old->type && bsonorder_compare(&result, old) == 0)
-        return updateprog_put(apply->out, key, old);
-    return updateprog_put(apply->out, key, &result);
+        return update_put(apply->out, key, old);
+    return update_put(apply->out, key, &result);
 }
 
 static err_t
@@ -181,7 +181,7 @@ apply_bit(struct updateprog_apply *apply, const struct updateprog_node *node, st
         return err_set(ERR_BAD_VALUE,
             "Cannot apply $bit to a value of non-integral type.%s has the field %.*s of "
             "non-integer type %s",
-            updateprog_id_text(apply->op, apply->document), (int)node->name.size,
+            update_id_text(apply->op, apply->document), (int)node->name.size,
             (const char *)node->name.data, bsonvalue_type_name(old->type));
     if (old != NULL) {
         (void)bsonvalue_to_int64(old, true, &bits);
@@ -200,7 +200,7 @@ apply_bit(struct updateprog_apply *apply, const struct updateprog_node *node, st
     }
     TRY_RETURN(bsonwalk_end(&walk));
     result = wide ? bsonvalue_of_int64(room, bits) : bsonvalue_of_int32(room, (int32_t)bits);
-    return updateprog_put(apply->out, key, &result);
+    return update_put(apply->out, key, &result);
 }
 
 static err_t
@@ -220,7 +220,7 @@ apply_current_date(
         value = bsonvalue_make(BSONTYPE_TIMESTAMP, (struct bytes){ room, 8 });
     } else
         value = bsonvalue_of_date(room, now);
-    return updateprog_put(apply->out, key, &value);
+    return update_put(apply->out, key, &value);
 }
 
 static err_t
@@ -232,8 +232,8 @@ apply_rename_to(struct updateprog_apply *apply, const struct updateprog_node *no
 
     TRY_RETURN(docpath_get(node->from, apply->document, &value, &found));
     if (found)
-        return updateprog_put(apply->out, key, &value);
-    return old != NULL ? updateprog_put(apply->out, key, old) : OK;
+        return update_put(apply->out, key, &value);
+    return old != NULL ? update_put(apply->out, key, old) : OK;
 }
 
 /* An operator on the value at its path, or where there is none (old NULL). */
@@ -243,11 +243,11 @@ apply_leaf(struct updateprog_apply *apply, const struct updateprog_node *node, s
 {
     int order;
 
-    if (old == NULL && !updateprog_creates(apply, node))
+    if (old == NULL && !update_creates(apply, node))
         return OK;
     switch (node->op) {
     case UPDATEPROG_SET_ON_INSERT:
-        return updateprog_put(apply->out, key, apply->insert || old == NULL ? &node->value : old);
+        return update_put(apply->out, key, apply->insert || old == NULL ? &node->value : old);
     case UPDATEPROG_UNSET:
     case UPDATEPROG_RENAME_FROM:
         return OK;
@@ -258,8 +258,8 @@ apply_leaf(struct updateprog_apply *apply, const struct updateprog_node *node, s
     case UPDATEPROG_MAX:
         order = old == NULL ? 0 : bsonorder_compare(&node->value, old);
         if (old != NULL && (node->op == UPDATEPROG_MIN ? order >= 0 : order <= 0))
-            return updateprog_put(apply->out, key, old);
-        return updateprog_put(apply->out, key, &node->value);
+            return update_put(apply->out, key, old);
+        return update_put(apply->out, key, &node->value);
     case UPDATEPROG_RENAME_TO:
         return apply_rename_to(apply, node, key, old);
     case UPDATEPROG_CURRENT_DATE:
@@ -267,7 +267,7 @@ apply_leaf(struct updateprog_apply *apply, const struct updateprog_node *node, s
     case UPDATEPROG_BIT:
         return apply_bit(apply, node, key, old);
     case UPDATEPROG_SET:
-        return updateprog_put(apply->out, key, &node->value);
+        return update_put(apply->out, key, &node->value);
     default:
         return updatearray_apply(apply, node, key, old);
     }
@@ -319,12 +319,12 @@ apply_element(struct updateprog_apply *apply, const struct updateprog_node *node
     const struct bsonvalue *old)
 {
     if (node->op == UPDATEPROG_UNSET)
-        return updateprog_put(apply->out, key, &bsonvalue_null);
+        return update_put(apply->out, key, &bsonvalue_null);
     if (node->op == UPDATEPROG_RENAME_FROM || node->op == UPDATEPROG_RENAME_TO)
         return err_set(ERR_BAD_VALUE,
             "The source and target of $rename cannot be array elements: '%.*s' in doc with %s",
             (int)node->path.size, (const char *)node->path.data,
-            updateprog_id_text(apply->op, apply->document));
+            update_id_text(apply->op, apply->document));
     return apply_node(apply, node, key, old);
 }
 
@@ -335,14 +335,14 @@ extend_array(struct updateprog_apply *apply, const struct updateprog_node *child
     char room[12];
 
     for (; child != NULL; child = child->next) {
-        if (child->index < count || !updateprog_creates(apply, child))
+        if (child->index < count || !update_creates(apply, child))
             continue;
         if (child->index - count > INDEX_MAX)
             return err_set(ERR_BAD_VALUE,
                 "Cannot create field '%.*s': it is too far beyond the end of the array",
                 (int)child->name.size, (const char *)child->name.data);
         for (; count < child->index; count++)
-            TRY_RETURN(updateprog_put(
+            TRY_RETURN(update_put(
                 apply->out, bsonbuild_index_key((uint32_t)count, room), &bsonvalue_null));
         TRY_RETURN(apply_element(apply, child, child->name, NULL));
         count++;
@@ -362,23 +362,23 @@ apply_array(struct updateprog_apply *apply, const struct updateprog_node *node, 
 
     for (; child != NULL; child = child->next)
         if (child->index < 0 && !child->all &&
-            (updateprog_creates(apply, child) || child->op == UPDATEPROG_POP))
+            (update_creates(apply, child) || child->op == UPDATEPROG_POP))
             return not_viable(apply, child, key, old);
-    TRY_RETURN(updateprog_open(apply->out, key, BSONTYPE_ARRAY, &at));
+    TRY_RETURN(update_open(apply->out, key, BSONTYPE_ARRAY, &at));
     TRY_RETURN(bsonwalk_begin(&walk, old->raw));
     for (; bsonwalk_next(&walk, &value); count++) {
         for (child = node->child; child != NULL; child = child->next)
             if (child->all || child->index == count)
                 break;
         if (child == NULL)
-            TRY_RETURN(updateprog_put(apply->out, value.key, &value));
+            TRY_RETURN(update_put(apply->out, value.key, &value));
         else
             TRY_RETURN(apply_element(apply, child, value.key, &value));
     }
     TRY_RETURN(bsonwalk_end(&walk));
     if (node->child != NULL && !node->child->all)
         TRY_RETURN(extend_array(apply, node->child, count));
-    return updateprog_close(apply->out, at);
+    return update_close(apply->out, at);
 }
 
 static err_t
@@ -395,26 +395,26 @@ apply_node(struct updateprog_apply *apply, const struct updateprog_node *node, s
                 "The path '%.*s' must exist in the document in order to apply array updates.",
                 (int)node->path.size, (const char *)node->path.data);
         return err_set(ERR_BAD_VALUE, "Cannot apply array updates to non-array element %s",
-            updateprog_value_text(apply->op, key, old));
+            update_value_text(apply->op, key, old));
     }
     if (old == NULL) {
-        if (!updateprog_creates(apply, node))
+        if (!update_creates(apply, node))
             return OK;
-        TRY_RETURN(updateprog_open(apply->out, key, BSONTYPE_DOCUMENT, &at));
+        TRY_RETURN(update_open(apply->out, key, BSONTYPE_DOCUMENT, &at));
         TRY_RETURN(apply_fields(apply, node, bsonvalue_empty_document));
-        return updateprog_close(apply->out, at);
+        return update_close(apply->out, at);
     }
     if (old->type == BSONTYPE_ARRAY)
         return apply_array(apply, node, key, old);
     if (old->type == BSONTYPE_DOCUMENT) {
-        TRY_RETURN(updateprog_open(apply->out, key, BSONTYPE_DOCUMENT, &at));
+        TRY_RETURN(update_open(apply->out, key, BSONTYPE_DOCUMENT, &at));
         TRY_RETURN(apply_fields(apply, node, old->raw));
-        return updateprog_close(apply->out, at);
+        return update_close(apply->out, at);
     }
     for (const struct updateprog_node *child = node->child; child != NULL; child = child->next)
-        if (updateprog_creates(apply, child) || child->op == UPDATEPROG_POP)
+        if (update_creates(apply, child) || child->op == UPDATEPROG_POP)
             return not_viable(apply, child, key, old);
-    return updateprog_put(apply->out, key, old);
+    return update_put(apply->out, key, old);
 }
 
 /* The elements of `document` with _id (if any) in front. */
@@ -426,11 +426,11 @@ put_id_first(struct buf *out, struct bytes document, const struct bsonvalue *id)
     struct bsonwalk walk;
 
     if (id != NULL)
-        TRY_RETURN(updateprog_put(out, name, id));
+        TRY_RETURN(update_put(out, name, id));
     TRY_RETURN(bsonwalk_begin(&walk, document));
     while (bsonwalk_next(&walk, &value))
         if (!bytes_equal(value.key, name))
-            TRY_RETURN(updateprog_put(out, value.key, &value));
+            TRY_RETURN(update_put(out, value.key, &value));
     return bsonwalk_end(&walk);
 }
 
@@ -445,7 +445,7 @@ apply_replacement(struct updateprog_apply *apply, const struct update *update)
         return err_set(ERR_IMMUTABLE_FIELD,
             "After applying the update, the (immutable) field '_id' was found to have been "
             "altered to _id: %s",
-            updateprog_id_text(apply->op, update->document));
+            update_id_text(apply->op, update->document));
     return put_id_first(apply->out, update->document, old_id ? &had : new_id ? &has : NULL);
 }
 
@@ -478,8 +478,21 @@ run(struct updateprog_apply *apply, const struct update *update)
         TRY_RETURN(apply_replacement(apply, update));
     else
         TRY_RETURN(apply_fields(apply, &update->root, apply->document));
-    TRY_RETURN(updateprog_close(apply->out, 0));
+    TRY_RETURN(update_close(apply->out, 0));
     return check_result(apply, update);
+}
+
+err_t
+update_compile(
+    struct arena *arena, struct bytes document, enum update_rule rule, const struct update **update)
+{
+    return updateparse_document(arena, document, rule, update);
+}
+
+bool
+update_is_replacement(const struct update *update)
+{
+    return update->replacement;
 }
 
 err_t
@@ -515,7 +528,7 @@ take_equalities(struct op *op, const struct filter *filter, bool only_id, struct
             continue;
         if (only_id && !bytes_is(node->path->text, "_id"))
             continue;
-        if (updateprog_set(op->arena, base, node->path->text, value) != OK) {
+        if (updateparse_set(op->arena, base, node->path->text, value) != OK) {
             err_t err = err_set(ERR_BAD_VALUE,
                 "cannot infer query fields to set, path '%s' is matched twice",
                 (const char *)node->path->text.data);
@@ -552,7 +565,7 @@ finish_upsert(struct op *op, struct buf *out)
     buf_clear(out);
     TRY_RETURN(buf_append(out, "\0\0\0\0", 4));
     TRY_RETURN(put_id_first(out, (struct bytes){ copy, size }, &id));
-    return updateprog_close(out, 0);
+    return update_close(out, 0);
 }
 
 err_t

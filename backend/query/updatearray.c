@@ -42,7 +42,7 @@ put_item(struct buf *out, size_t index, const struct bsonvalue *value)
 {
     char room[12];
 
-    return updateprog_put(out, bsonbuild_index_key((uint32_t)index, room), value);
+    return update_put(out, bsonbuild_index_key((uint32_t)index, room), value);
 }
 
 static err_t
@@ -51,10 +51,10 @@ put_list(
 {
     size_t at;
 
-    TRY_RETURN(updateprog_open(apply->out, key, BSONTYPE_ARRAY, &at));
+    TRY_RETURN(update_open(apply->out, key, BSONTYPE_ARRAY, &at));
     for (size_t i = 0; i < count; i++)
         TRY_RETURN(put_item(apply->out, i, &item[i]));
-    return updateprog_close(apply->out, at);
+    return update_close(apply->out, at);
 }
 
 /* The old array as it is, then more elements. */
@@ -65,13 +65,13 @@ append(struct updateprog_apply *apply, struct bytes key, struct bytes old, struc
     struct bsonvalue value;
     struct bsonwalk walk;
 
-    TRY_RETURN(updateprog_open(apply->out, key, BSONTYPE_ARRAY, &at));
+    TRY_RETURN(update_open(apply->out, key, BSONTYPE_ARRAY, &at));
     TRY_RETURN(buf_append(apply->out, old.data + 4, old.size - 5));
     TRY_RETURN(bsonwalk_begin(&walk, each));
     while (bsonwalk_next(&walk, &value))
         TRY_RETURN(put_item(apply->out, count++, &value));
     TRY_RETURN(bsonwalk_end(&walk));
-    return updateprog_close(apply->out, at);
+    return update_close(apply->out, at);
 }
 
 /* For qsort_r: by the pattern; equal ones keep their order. */
@@ -173,7 +173,7 @@ apply_push(struct updateprog_apply *apply, const struct updateprog_node *node, s
             return err_set(ERR_BAD_VALUE,
                 "The field '%.*s' must be an array but is of type %s in document %s",
                 (int)node->path.size, (const char *)node->path.data, bsonvalue_type_name(old->type),
-                updateprog_id_text(apply->op, apply->document));
+                update_id_text(apply->op, apply->document));
         array = old->raw;
     }
     if (!push->has_position && !push->has_slice && !push->by_value && push->sort.size == 0)
@@ -214,7 +214,7 @@ apply_add_to_set(struct updateprog_apply *apply, const struct updateprog_node *n
         if (!contains(&list, &each.item[i]))
             list.item[list.count++] = each.item[i];
     if (old != NULL && list.count == before)
-        return updateprog_put(apply->out, key, old);
+        return update_put(apply->out, key, old);
     return put_list(apply, key, list.item, list.count);
 }
 
@@ -236,7 +236,7 @@ pulled(const struct updateprog_node *node, const struct bsonvalue *element, bool
         return OK;
     }
     if (!node->filter_documents)
-        return filterprog_match_field(node->filter, element, out);
+        return filter_match_value(node->filter, element, out);
     if (element->type != BSONTYPE_DOCUMENT)
         return OK;
     return filter_match(node->filter, element->raw, out);
@@ -254,7 +254,7 @@ apply_pull(struct updateprog_apply *apply, const struct updateprog_node *node, s
     if (old->type != BSONTYPE_ARRAY)
         return err_set(ERR_BAD_VALUE, "Cannot apply %s to a non-array value",
             node->op == UPDATEPROG_PULL ? "$pull" : "$pullAll");
-    TRY_RETURN(updateprog_open(apply->out, key, BSONTYPE_ARRAY, &at));
+    TRY_RETURN(update_open(apply->out, key, BSONTYPE_ARRAY, &at));
     TRY_RETURN(bsonwalk_begin(&walk, old->raw));
     while (bsonwalk_next(&walk, &element)) {
         TRY_RETURN(pulled(node, &element, &out));
@@ -262,7 +262,7 @@ apply_pull(struct updateprog_apply *apply, const struct updateprog_node *node, s
             TRY_RETURN(put_item(apply->out, count++, &element));
     }
     TRY_RETURN(bsonwalk_end(&walk));
-    return updateprog_close(apply->out, at);
+    return update_close(apply->out, at);
 }
 
 static err_t
@@ -278,7 +278,7 @@ apply_pop(struct updateprog_apply *apply, const struct updateprog_node *node, st
     TRY_RETURN(gather(apply->op, old->raw, 0, &list));
     (void)bsonvalue_to_int64(&node->value, true, &which);
     if (list.count == 0)
-        return updateprog_put(apply->out, key, old);
+        return update_put(apply->out, key, old);
     return put_list(apply, key, which < 0 ? list.item + 1 : list.item, list.count - 1);
 }
 

@@ -244,11 +244,11 @@ parse_pull(struct parse *parse, struct updateprog_node *node)
     if (node->value.type == BSONTYPE_DOCUMENT) {
         struct bsonvalue first;
 
-        if (filterprog_is_operators(node->value.raw) &&
+        if (filterparse_is_operators(node->value.raw) &&
             !bsonwalk_get(node->value.raw, "$or", &first) &&
             !bsonwalk_get(node->value.raw, "$and", &first) &&
             !bsonwalk_get(node->value.raw, "$nor", &first))
-            return filterprog_compile_condition(parse->arena, node->value.raw, &node->filter);
+            return filterparse_condition(parse->arena, node->value.raw, &node->filter);
         node->filter_documents = true;
         return filter_compile(parse->arena, node->value.raw, &node->filter);
     }
@@ -257,7 +257,7 @@ parse_pull(struct parse *parse, struct updateprog_node *node)
     bsonbuild_begin_arena(&build, parse->arena);
     bsonbuild_value(&build, "$regex", &node->value);
     TRY_RETURN(bsonbuild_end(&build, &condition));
-    return filterprog_compile_condition(parse->arena, condition, &node->filter);
+    return filterparse_condition(parse->arena, condition, &node->filter);
 }
 
 static err_t
@@ -435,7 +435,7 @@ check_replacement(struct bytes document)
 }
 
 err_t
-update_compile(
+updateparse_document(
     struct arena *arena, struct bytes document, enum update_rule rule, const struct update **update)
 {
     struct update *made = arena_zalloc(arena, sizeof *made);
@@ -468,14 +468,8 @@ update_compile(
     return made->replacement ? check_replacement(made->document) : OK;
 }
 
-bool
-update_is_replacement(const struct update *update)
-{
-    return update->replacement;
-}
-
 err_t
-updateprog_set(
+updateparse_set(
     struct arena *arena, struct update *update, struct bytes path, const struct bsonvalue *value)
 {
     struct parse parse = { arena, update };

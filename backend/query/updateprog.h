@@ -68,24 +68,28 @@ struct updateprog_apply {
     bool insert;
 };
 
-err_t updateprog_put(struct buf *out, struct bytes key, const struct bsonvalue *value) MUST_CHECK;
+err_t update_put(struct buf *out, struct bytes key, const struct bsonvalue *value) MUST_CHECK;
 /* Write an element's head, and later the end of the document that it opened at *at. */
-err_t updateprog_open(struct buf *out, struct bytes key, uint8_t type, size_t *at) MUST_CHECK;
-err_t updateprog_close(struct buf *out, size_t at) MUST_CHECK;
+err_t update_open(struct buf *out, struct bytes key, uint8_t type, size_t *at) MUST_CHECK;
+err_t update_close(struct buf *out, size_t at) MUST_CHECK;
 
 /* The operators of arrays (updatearray.c): `old` NULL: missing. */
 err_t updatearray_apply(struct updateprog_apply *apply, const struct updateprog_node *node,
     struct bytes key, const struct bsonvalue *old) MUST_CHECK;
 
 /* Does the operator make a field that is not there? */
-bool updateprog_creates(const struct updateprog_apply *apply, const struct updateprog_node *node);
+bool update_creates(const struct updateprog_apply *apply, const struct updateprog_node *node);
+
+/* What update_compile does. */
+err_t updateparse_document(struct arena *arena, struct bytes document, enum update_rule rule,
+    const struct update **update) MUST_CHECK;
 
 /* Put equalities of a filter into the tree as $set. */
-err_t updateprog_set(struct arena *arena, struct update *update, struct bytes path,
+err_t updateparse_set(struct arena *arena, struct update *update, struct bytes path,
     const struct bsonvalue *value) MUST_CHECK;
 
 /* {_id: …} of the document as text for messages, in op's arena; never NULL. */
-const char *updateprog_id_text(struct op *op, struct bytes document);
-const char *updateprog_value_text(struct op *op, struct bytes name, const struct bsonvalue *value);
+const char *update_id_text(struct op *op, struct bytes document);
+const char *update_value_text(struct op *op, struct bytes name, const struct bsonvalue *value);
 
 #endif

@@ -36,13 +36,11 @@
  */
 #include "storage/page/datafile.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -59,13 +57,12 @@
 #include "wal/wal_flush.h"
 #include "wal/wal_insert.h"
 
-#define ENTRIES   32768u /* files in use at once that are cached here; more are served slower */
-#define PROBES    64u    /* entries looked at for one file */
-#define REMOVED   UINT32_MAX
-#define STRIPES   16u
-#define STEP_MIN  ((uint64_t)64 << 10)
-#define STEP_MAX  ((uint64_t)1 << 20)
-#define NAME_SIZE 8 /* hex digits of a number */
+#define ENTRIES  32768u /* files in use at once that are cached here; more are served slower */
+#define PROBES   64u    /* entries looked at for one file */
+#define REMOVED  UINT32_MAX
+#define STRIPES  16u
+#define STEP_MIN ((uint64_t)64 << 10)
+#define STEP_MAX ((uint64_t)1 << 20)
 
 enum { SYNC_NONE, SYNC_WANTED, SYNC_GOING };
 
@@ -273,52 +270,6 @@ datafile_make_dir(const char *data_dir)
     }
     path[length] = '\0';
     return file_sync_dir(path);
-}
-
-/* A name of eight hex digits in folder `folder`; 0: not one of ours. */
-static fileno_t
-number_of(const char *name, unsigned folder)
-{
-    char *end;
-    unsigned long number;
-
-    if (strlen(name) != NAME_SIZE || strspn(name, "0123456789abcdef") != NAME_SIZE)
-        return 0;
-    number = strtoul(name, &end, 16);
-    return (number & 0xff) == folder ? (fileno_t)number : 0;
-}
-
-static err_t
-walk_folder(
-    unsigned folder, err_t (*visit)(fileno_t file, uint64_t size, void *context), void *context)
-{
-    char path[PATH_MAX];
-    struct dirent *found;
-    DIR *dir;
-    err_t err = OK;
-
-    (void)snprintf(path, sizeof path, "%s/data/%02x", filecache_dir(), folder);
-    dir = opendir(path);
-    if (dir == NULL)
-        return err_set_errno("could not open the folder %s", path);
-    while (err == OK && (found = readdir(dir)) != NULL) { /* cppcheck-suppress readdirCalled */
-        fileno_t file = number_of(found->d_name, folder);
-        struct stat status;
-
-        if (file == 0 || fstatat(dirfd(dir), found->d_name, &status, 0) != 0)
-            continue;
-        err = visit(file, (uint64_t)status.st_size, context);
-    }
-    (void)closedir(dir);
-    return err;
-}
-
-err_t
-datafile_walk(err_t (*visit)(fileno_t file, uint64_t size, void *context), void *context)
-{
-    for (unsigned i = 0; i < 256; i++)
-        TRY_RETURN(walk_folder(i, visit, context));
-    return OK;
 }
 
 /* ---- making and removing ---- */

@@ -96,7 +96,7 @@ void pool_forget(fileno_t file, block_t first);
 /* The buffer writer's round: writes dirty pages that the clock hand will come to.  Returns how
  * many. */
 unsigned pool_write_some(unsigned most);
-err_t pool_flush_all(void) MUST_CHECK; /* everything dirty, now: tests and the final checkpoint */
+err_t pool_write_all(void) MUST_CHECK; /* everything dirty, now: tests and the final checkpoint */
 
 struct pool_status {
     uint64_t buffers, used, dirty, pinned;

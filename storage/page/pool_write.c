@@ -185,7 +185,7 @@ pool_write_checkpoint(void)
 }
 
 err_t
-pool_flush_all(void)
+pool_write_all(void)
 {
     return write_all(false);
 }

@@ -76,7 +76,7 @@ pages_that_were_not_used_are_handed_out_after_a_restart(void **state)
     fixture_open(MIB);
     file = fixture_file();
     fixture_fill(file, 3, 9);
-    assert_int_equal(pool_flush_all(), OK);
+    assert_int_equal(pool_write_all(), OK);
     fixture_reopen(MIB);
     assert_int_equal(pool_extend(file, POOL_NORMAL, &buffer, &block), OK);
     assert_int_equal(block, 3);

@@ -100,7 +100,7 @@ damage_costs_hints_only(void **state)
     map = fixture_file();
     for (block_t i = 0; i < 10000; i++)
         assert_int_equal(freespace_note(map, i, 4000), OK);
-    assert_int_equal(pool_flush_all(), OK);
+    assert_int_equal(pool_write_all(), OK);
     for (block_t bad = 0; bad < 5; bad++) {
         pool_forget(map, 0);
         memset(page, 0xa5, wal_page_size);
@@ -112,7 +112,7 @@ damage_costs_hints_only(void **state)
         assert_int_equal(freespace_find(map, 6000, &block), OK);
         assert_int_equal(block, 4711);
         assert_int_equal(freespace_note(map, 4711, 100), OK);
-        assert_int_equal(pool_flush_all(), OK);
+        assert_int_equal(pool_write_all(), OK);
     }
     /* Inner nodes that promise too much, in every map page. */
     for (block_t bad = 0; bad < 3; bad++) {

@@ -39,7 +39,7 @@ write_of_a_hundred_pools_is_read_back(void **state)
             assert_int_equal(pool_copy((struct page_id){ file, i }, (enum pool_use)use, page), OK);
             assert_int_equal(fixture_number(page), 1000 + i);
         }
-    assert_int_equal(pool_flush_all(), OK);
+    assert_int_equal(pool_write_all(), OK);
     pool_status(&status);
     assert_int_equal(status.buffers, (1u << 20) / fixture_page_size);
     assert_int_equal(status.dirty, 0);
@@ -89,7 +89,7 @@ every_damaged_page_is_refused_and_not_kept(void **state)
     fixture_open(MIB);
     file = fixture_file();
     fixture_fill(file, 4, 77);
-    assert_int_equal(pool_flush_all(), OK);
+    assert_int_equal(pool_write_all(), OK);
     assert_int_equal(datafile_read((struct page_id){ file, 2 }, good), OK);
     for (int round = 0; round < 400; round++) {
         struct page_id id = { file, 2 };
@@ -134,7 +134,7 @@ hints_that_are_damaged_are_zeroed(void **state)
     fixture_open(MIB);
     id.file = fixture_file();
     fixture_fill(id.file, 4, 77);
-    assert_int_equal(pool_flush_all(), OK);
+    assert_int_equal(pool_write_all(), OK);
     pool_forget(id.file, 0);
     memset(page, 0x33, wal_page_size);
     assert_int_equal(datafile_write(id, page), OK);
@@ -175,7 +175,7 @@ a_page_whose_reader_died_is_read_again(void **state)
     fixture_open(MIB);
     file = fixture_file();
     fixture_fill(file, 1, 7);
-    assert_int_equal(pool_flush_all(), OK);
+    assert_int_equal(pool_write_all(), OK);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(pool_pin((struct page_id){ file, 0 }, POOL_NORMAL, &buffer), OK);
         (void)pool_buffer_set(pool_buffer_at(buffer), 0, BUFFER_VALID);
@@ -188,7 +188,7 @@ a_page_whose_reader_died_is_read_again(void **state)
         assert_int_equal(fixture_change(buffer, PAGE_HEAP, 8, false), OK);
         pool_unlock(buffer);
         pool_unpin(buffer);
-        assert_int_equal(pool_flush_all(), OK);
+        assert_int_equal(pool_write_all(), OK);
     }
     fixture_close();
 }
@@ -308,7 +308,7 @@ storm_turn(uint32_t *seed, uint8_t *page)
         (void)pool_write_some(4);
         return true;
     case 3:
-        return next_random(seed) % 64 != 0 || pool_flush_all() == OK;
+        return next_random(seed) % 64 != 0 || pool_write_all() == OK;
     default:
         return pool_copy(id, next_random(seed) % 2 == 0 ? POOL_NORMAL : POOL_SCAN, page) == OK &&
                fixture_number(page) % STORM_PAGES == id.block;
@@ -446,7 +446,7 @@ the_killed_leave_no_pins(void **state)
             assert_int_equal(pool_copy((struct page_id){ storm_file, i }, POOL_NORMAL, page), OK);
             assert_int_equal(fixture_number(page) % STORM_PAGES, i);
         }
-        assert_int_equal(pool_flush_all(), OK);
+        assert_int_equal(pool_write_all(), OK);
         free(page);
         fixture_close();
         return;
@@ -500,7 +500,7 @@ a_scan_does_not_wash_the_pool(void **state)
     cold = fixture_file();
     fixture_fill(cold, 2000, 1);
     fixture_fill(hot, 200, 1);
-    assert_int_equal(pool_flush_all(), OK);
+    assert_int_equal(pool_write_all(), OK);
     for (block_t i = 0; i < 200; i++)
         assert_int_equal(pool_copy((struct page_id){ hot, i }, POOL_NORMAL, page), OK);
     for (block_t i = 0; i < 2000; i++)

@@ -393,7 +393,7 @@ the_spill_of_an_earlier_life_is_not_believed(void **state)
     (void)state;
     assert_true(datafile_exists(DATAFILE_CSN));
     assert_false(fixture_sees(txn_snapshot(old), first));
-    assert_int_equal(pool_flush_all(), OK);
+    assert_int_equal(pool_write_all(), OK);
     wal_flush(wal_insert_position());
     fixture_crash();
     free(old); /* it went with the crash */
