@@ -23,6 +23,7 @@
 #include "shmem/interrupt.h"
 #include "shmem/latch.h"
 #include "shmem/proc.h"
+#include "storage/collection/catalog.h"
 #include "storage/txn/txn.h"
 
 static bool
@@ -37,6 +38,7 @@ clean_up(unsigned slot)
 {
     TRY_RETURN(ledger_release_dead(slot));
     TRY_RETURN(txn_end_dead(slot));
+    catalog_end_dead(slot);
     proc_bury(slot);
     return OK;
 }

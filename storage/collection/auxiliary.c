@@ -85,7 +85,9 @@ auxiliary_autovacuum(void)
         return;
     }
     while (rest_until(in_ms(settings->autovacuum_naptime_secs * 1000))) {
-        err_t err = settings->autovacuum ? vacuum_round(&op) : OK;
+        err_t err = settings->autovacuum
+                        ? vacuum_round(&op, (uint64_t)settings->autovacuum_scale_percent)
+                        : OK;
 
         if (err != OK && err != ERR_TERMINATED)
             log_warn("vacuum: %s", err_message());

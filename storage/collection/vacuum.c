@@ -23,8 +23,7 @@
 #include "storage/collection/statistics.h"
 
 #define CLAIM_WAIT_NS  2000000000
-#define DEAD_LEAST     1000 /* fewer dead versions bring on no vacuum … */
-#define DEAD_PERCENT   10   /* … nor a smaller share of the documents */
+#define DEAD_LEAST     1000 /* fewer dead versions bring on no vacuum */
 #define CATALOG_ROUNDS 12u  /* rounds of autovacuum between two of the catalog */
 #define ORPHANS_ROUNDS 60u  /* and between two searches for files that nobody owns */
 
@@ -126,16 +125,16 @@ vacuum_catalog(struct op *op)
 }
 
 static bool
-calls_for_it(uint64_t oid)
+calls_for_it(uint64_t oid, uint64_t percent)
 {
     struct statistics known = statistics_get(oid);
 
-    return known.dead >= DEAD_LEAST && known.dead >= known.rows * DEAD_PERCENT / 100;
+    return known.dead >= DEAD_LEAST && known.dead >= known.rows * percent / 100;
 }
 
 /* One collection, if it calls for it; found anew, for it may be gone. */
 static err_t
-look_at(struct op *op, const char *tenant, const char *database, const char *name)
+look_at(struct op *op, const char *tenant, const char *database, const char *name, uint64_t percent)
 {
     const struct catalog_collection *collection;
     uint64_t live;
@@ -143,7 +142,7 @@ look_at(struct op *op, const char *tenant, const char *database, const char *nam
 
     catalog_enter();
     TRY(catalog_find(op, NULL, tenant, database, name, &collection));
-    if (collection != NULL && calls_for_it(collection->oid) &&
+    if (collection != NULL && calls_for_it(collection->oid, percent) &&
         catalog_share_claim(collection->heap.file))
         TRY(vacuum_claimed(op, collection, &live));
 out:
@@ -152,7 +151,7 @@ out:
 }
 
 static err_t
-look_at_database(struct op *op, const char *tenant, const char *database)
+look_at_database(struct op *op, const char *tenant, const char *database, uint64_t percent)
 {
     const char *const *names;
     size_t count;
@@ -160,14 +159,14 @@ look_at_database(struct op *op, const char *tenant, const char *database)
     TRY_RETURN(catalog_list_collections(op, NULL, tenant, database, &names, &count));
     for (size_t i = 0; i < count; i++) {
         TRY_RETURN(interrupt_check(op));
-        if (look_at(op, tenant, database, names[i]) != OK)
+        if (look_at(op, tenant, database, names[i], percent) != OK)
             log_warn("vacuum of '%s.%s': %s", database, names[i], err_message());
     }
     return OK;
 }
 
 err_t
-vacuum_round(struct op *op)
+vacuum_round(struct op *op, uint64_t dead_percent)
 {
     static _Thread_local unsigned round;
     const char *const *tenants, *const *databases;
@@ -182,7 +181,7 @@ vacuum_round(struct op *op)
     for (size_t i = 0; i < tenant_count; i++) {
         TRY_RETURN(catalog_list_databases(op, NULL, tenants[i], &databases, &database_count));
         for (size_t k = 0; k < database_count; k++)
-            TRY_RETURN(look_at_database(op, tenants[i], databases[k]));
+            TRY_RETURN(look_at_database(op, tenants[i], databases[k], dead_percent));
     }
     return OK;
 }

@@ -10,8 +10,9 @@
    ERR_LOCK_TIMEOUT: for two seconds somebody else was at it, or built an index. */
 err_t vacuum_collection(
     struct op *op, const struct catalog_collection *collection, uint64_t *live) MUST_CHECK;
-/* Autovacuum's round: the collections whose share of dead versions calls for it, and the catalog
-   itself; files of dropped things whose readers are gone are removed. */
-err_t vacuum_round(struct op *op) MUST_CHECK;
+/* Autovacuum's round: the collections of whose versions at least `dead_percent` in a hundred
+   documents are dead, and the catalog itself; files of dropped things whose readers are gone are
+   removed. */
+err_t vacuum_round(struct op *op, uint64_t dead_percent) MUST_CHECK;
 
 #endif

@@ -362,7 +362,7 @@ vacuum_gives_back_what_is_dead(void **state)
         fixture_check();
     }
     assert_int_equal(fixture_count("c", "u_1", &all), 200);
-    OKAY(vacuum_round(&fixture_op));
+    OKAY(vacuum_round(&fixture_op, 10));
     fixture_check();
 }
 
