@@ -25,7 +25,7 @@ static const char *const arrays[] = { "[]", "[1]", "[1,2]", "[2,5]", "[1,'a',nul
     "[{'$undefined':true}]", "[[{'x':1}]]", "[0,3]", "[{'$minKey':1},{'$maxKey':1}]" };
 #define COUNT_OF(list) (sizeof(list) / sizeof *(list))
 
-static const char *const paths[] = { "a", "b", "c", "d", "d.x", "d.y", "a.x", "_id", "d.x" };
+static const char *const paths[] = { "a", "b", "c", "d", "d.x", "d.y", "a.x", "_id", "d.x", "d.y" };
 static const char *const indexes[] = { "{'key':{'a':1},'name':'a'}", "{'key':{'b':-1},'name':'b'}",
     "{'key':{'a':1,'b':-1},'name':'ab'}", "{'key':{'b':1,'a':1,'c':1},'name':'bac'}",
     "{'key':{'d.x':1},'name':'dx'}", "{'key':{'d.x':-1,'d.y':1},'name':'dxy'}",
@@ -64,6 +64,16 @@ any_document(int32_t id, bool with_arrays)
     return fixture_document(text);
 }
 
+/* What is often there, so that several conditions meet in one document. */
+static const char *
+likely_value(bool with_arrays)
+{
+    static const char *const likely[] = { "1", "2", "1", "2", "3", "0", "'a'" };
+
+    return rand_below(&rng, 3) > 0 ? likely[rand_below(&rng, COUNT_OF(likely))]
+                                   : any_value(with_arrays);
+}
+
 static char *
 add_condition(char *at)
 {
@@ -76,20 +86,21 @@ add_condition(char *at)
     unsigned kind = (unsigned)rand_below(&rng, 10);
 
     if (kind < 3)
-        return at + sprintf(at, "{'$eq':%s}", any_value(true));
+        return at + sprintf(at, "{'$eq':%s}", likely_value(true));
     if (kind < 5) {
         unsigned count = (unsigned)rand_below(&rng, 4);
 
-        at += sprintf(at, "{'$in':[%s", any_value(true));
+        at += sprintf(at, "{'$in':[%s", likely_value(true));
         while (count-- > 0)
-            at += sprintf(at, ",%s", any_value(true));
+            at += sprintf(at, ",%s", likely_value(true));
         return at + sprintf(at, "]}");
     }
     if (kind < 7)
-        return at + sprintf(at, "{'%s':%s}", operators[rand_below(&rng, 4)], any_value(true));
+        return at + sprintf(at, "{'%s':%s}", operators[rand_below(&rng, 4)], likely_value(true));
     if (kind < 9)
         return at + sprintf(at, "{'%s':%s,'%s':%s}", operators[rand_below(&rng, 2)],
-                        any_value(false), operators[2 + rand_below(&rng, 2)], any_value(false));
+                        likely_value(false), operators[2 + rand_below(&rng, 2)],
+                        likely_value(false));
     return at + sprintf(at, "%s", others[rand_below(&rng, COUNT_OF(others))]);
 }
 
