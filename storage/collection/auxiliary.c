@@ -86,7 +86,7 @@ auxiliary_autovacuum(void)
     }
     while (rest_until(in_ms(settings->autovacuum_naptime_secs * 1000))) {
         err_t err = settings->autovacuum
-                        ? vacuum_round(&op, (uint64_t)settings->autovacuum_scale_percent)
+                        ? vacuum_round(&op, settings->autovacuum_scale_percent)
                         : OK;
 
         if (err != OK && err != ERR_TERMINATED)

@@ -125,7 +125,7 @@ vacuum_catalog(struct op *op)
 }
 
 static bool
-calls_for_it(uint64_t oid, uint64_t percent)
+calls_for_it(uint64_t oid, int64_t percent)
 {
     struct statistics known = statistics_get(oid);
 
@@ -134,7 +134,7 @@ calls_for_it(uint64_t oid, uint64_t percent)
 
 /* One collection, if it calls for it; found anew, for it may be gone. */
 static err_t
-look_at(struct op *op, const char *tenant, const char *database, const char *name, uint64_t percent)
+look_at(struct op *op, const char *tenant, const char *database, const char *name, int64_t percent)
 {
     const struct catalog_collection *collection;
     uint64_t live;
@@ -151,7 +151,7 @@ out:
 }
 
 static err_t
-look_at_database(struct op *op, const char *tenant, const char *database, uint64_t percent)
+look_at_database(struct op *op, const char *tenant, const char *database, int64_t percent)
 {
     const char *const *names;
     size_t count;
@@ -166,7 +166,7 @@ look_at_database(struct op *op, const char *tenant, const char *database, uint64
 }
 
 err_t
-vacuum_round(struct op *op, uint64_t dead_percent)
+vacuum_round(struct op *op, int64_t dead_percent)
 {
     static _Thread_local unsigned round;
     const char *const *tenants, *const *databases;

@@ -13,6 +13,6 @@ err_t vacuum_collection(
 /* Autovacuum's round: the collections of whose versions at least `dead_percent` in a hundred
    documents are dead, and the catalog itself; files of dropped things whose readers are gone are
    removed. */
-err_t vacuum_round(struct op *op, uint64_t dead_percent) MUST_CHECK;
+err_t vacuum_round(struct op *op, int64_t dead_percent) MUST_CHECK;
 
 #endif
