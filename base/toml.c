@@ -6,9 +6,9 @@
  * came to be:
  *
  *   IMPLIED   named only on the way to another ([a.b] implies a)   may be given a header once
- *   DOTTED    made by a dotted key (a.b = 1 makes a)               only more dotted keys, same
- * table HEADED    has had its [header]                                 keys follow; no second
- * header CLOSED    an inline table or array                             never changes again
+ *   DOTTED    made by a dotted key (a.b = 1 makes a)               more dotted keys, same table
+ *   HEADED    has had its [header]                                 keys follow; no second header
+ *   CLOSED    an inline table or array                             never changes again
  *   ELEMENTS  an array made by [[header]]                          more [[header]]s append
  *
  * INVARIANTS

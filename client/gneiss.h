@@ -2,9 +2,10 @@
  * gneiss.h - Gneiss in your own process: the engine of the server as a library.
  *
  *     struct gneiss_error error;
- *     struct gneiss *db = gneiss_open("./data", &(struct gneiss_options){ .create = true },
- * &error); struct gneiss_session *session = gneiss_session_open(db, &error); struct
- * gneiss_collection *users = gneiss_collection(session, "shop", "users");
+ *     struct gneiss_options options = { .create = true };
+ *     struct gneiss *db = gneiss_open("./data", &options, &error);
+ *     struct gneiss_session *session = gneiss_session_open(db, &error);
+ *     struct gneiss_collection *users = gneiss_collection(session, "shop", "users");
  *
  *     if (gneiss_insert_json(users, "{\"_id\": 1, \"name\": \"Ada\"}", NULL) != GNEISS_OK)
  *         fprintf(stderr, "%s\n", gneiss_session_error(session)->message);

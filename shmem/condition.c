@@ -6,9 +6,9 @@
  * INVARIANTS
  *   O1  A process sleeps only on a value with bit 0 set, put there by itself or another sleeper.
  *   O2  Every wake changes the value and clears bit 0 in one step; if it was set, all are woken.
- * So a wake after condition_prepare either changes the value before the sleeper sleeps (the kernel
- * looks) or finds bit 0 set.  Both in one word: with a flag beside, a slow waker could clear the
- * flag of a sleeper that came after it.
+ *       So a wake after condition_prepare either changes the value before the sleeper sleeps (the
+ *       kernel looks) or finds bit 0 set.  Both in one word: with a flag beside, a slow waker could
+ *       clear the flag of a sleeper that came after it.
  *
  * IF A PROCESS DIES asleep, bit 0 may be set for nobody: one futile system call.  If a waker dies
  * between O2's step and the system call, sleepers look again after 100 ms.

@@ -3,7 +3,7 @@
  *
  * Recovery:
  *   1. sync what the files hold: after a crash of the processes alone, parts of it may be in the
- * page cache only, and pages that depend on it are going to be written
+ *      page cache only, and pages that depend on it are going to be written
  *   2. read and replay from the redo point until nothing valid follows
  *   3. the log is cut there: new inserts go over what is behind it.  The first is WAL_EPOCH: all
  *      records from here on carry the new epoch, so what is left of the old end can never be taken

@@ -13,8 +13,8 @@
  *
  * INVARIANTS
  *   D1  A record is handed out only if its CRC, made with its own position and epoch, is right, its
- * `previous` is the record before it, and its epoch is the present one or it is the WAL_EPOCH that
- *       ends the present one.
+ *       `previous` is the record before it, and its epoch is the present one or it is the WAL_EPOCH
+ *       that ends the present one.
  *   D2  No byte of a file is trusted before its CRC was checked, but for sizes, which are bounded.
  */
 #include "wal/wal_reader.h"

@@ -9,7 +9,8 @@
  *   R1  A verb runs only if its row's action on its row's place is permitted to the principal.
  *   R2  A command leaves exactly one reply in `out`, or the connection is closed.
  *   R3  What acknowledges a write leaves `out` only after the log has been flushed beyond it:
- * single documents are committed without waiting, text_run_settle waits for all of a pipeline.
+ *       single documents are committed without waiting, text_run_settle waits for all of a
+ *       pipeline.
  */
 #include "backend/command/text_run.h"
 

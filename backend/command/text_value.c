@@ -3,8 +3,8 @@
  *
  * Form, with E the size of the element _id (26 bytes for a binary, 46 for a text):
  *
- *     parse:  [ E bytes of room ][ length | members … 0 ]      the JSON parser writes behind the
- * room kept:   [ length | _id … ][ members … 0 ]                one header moved, nothing copied
+ *     parse:  [ E bytes of room ][ length | members … 0 ]   the JSON parser writes behind the room
+ *     kept:   [ length | _id … ][ members … 0 ]             one header moved, nothing copied
  *     print:  the other way round: the header is written over the end of _id
  *
  * INVARIANTS

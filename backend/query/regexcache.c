@@ -6,8 +6,9 @@
  *
  * INVARIANTS
  *  R1  An entry with code has a copy of the pattern; `data` fits every pattern (no captures
- * wanted). R2  A match is bounded: MATCH_LIMIT steps, DEPTH_LIMIT levels, so no client's pattern
- * can hold a process for long.
+ *      wanted).
+ *  R2  A match is bounded: MATCH_LIMIT steps, DEPTH_LIMIT levels, so no client's pattern can hold
+ *      a process for long.
  *
  * IF A PROCESS DIES: everything here was its own.
  */

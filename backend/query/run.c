@@ -13,7 +13,7 @@
  *  R2  Between run_pause and run_resume nothing points into the catalog.
  *  R3  The sorter, once there, has been filled to the end of the scan, and the scan is closed.
  *  R4  The spare run is empty: no scan, no sorter, its arena reset; so a request that runs one
- * query at a time allocates nothing here.
+ *      query at a time allocates nothing here.
  *
  * IF A PROCESS DIES: nothing here is shared; temporary files are sorter.c's.
  */

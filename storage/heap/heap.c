@@ -10,13 +10,14 @@
  *       pool_change_begin and pool_change_end, together with the record that says so.
  *   R2  Room and outcome are looked at again after every wait for a page lock.
  *   R3  Two pages are locked in order of block.  Overflow pages and the map are touched with no
- * heap page locked.
+ *       heap page locked.
  *
  * IF A PROCESS DIES
  *   before the critical section: nothing of the row is visible; at most an overflow chain is
- * leaked, which vacuum finds (overflow.c). inside it: everything is rebuilt from the log, which has
- * the record whole or not at all. after it: the row is there, made by a transaction that will be
- * rolled back; its xid says so to all.
+ *       leaked, which vacuum finds (overflow.c).
+ *   inside it: everything is rebuilt from the log, which has the record whole or not at all.
+ *   after it: the row is there, made by a transaction that will be rolled back; its xid says so
+ *       to all.
  */
 #include "storage/heap/heap.h"
 

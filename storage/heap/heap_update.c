@@ -1,9 +1,8 @@
 /*
  * heap_update.c - giving a row a new version.
  *
- *   same keys and room on the page:   root → old → new (heap-only)          no index is touched
- *   else, room on the page or not:    root → old    new root, maybe elsewhere   every index gets an
- * entry
+ *   same keys and room on the page: root → old → new (heap-only)        no index is touched
+ *   else, room on the page or not:  root → old; new root, maybe apart   each index gets an entry
  *
  * Invariants and what a death leaves behind: heap.c.  Both versions change in one critical section
  * and one record, so a chain never shows one half.

@@ -7,8 +7,8 @@
  *                     page's prefix, as a big-endian number), offset, size
  *      … free …
  *      entries        key without the page's prefix, then the row's place: block 4, item 2
- * (big-endian), then on inner pages the child's block 4 high fence, low fence: keys in full, then
- * the row's place     (at the end of the page)
+ *                     (big-endian), then on inner pages the child's block 4
+ *      fences         high, low: keys in full, then the row's place (at the end of the page)
  *
  * A page holds the entries e with low ≤ e < high.  Entries are ordered by key bytes, then by place.
  * All keys between the fences begin with what the fences have in common: the prefix, which is

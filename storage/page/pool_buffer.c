@@ -33,8 +33,9 @@
  *       it is thawed, so the count is exact.
  *   reading a page: `io` names it; it is taken off and the sleepers are woken.  The buffer is
  *       not VALID, and whoever wants the page reads it anew.  `version` may be even already;
- * whoever reads makes it odd before the bytes change. writing a page: the same; DIRTY was not
- * cleared yet. in enter or leave: it was in a critical section; everything is rebuilt from the log.
+ *       whoever reads makes it odd before the bytes change.
+ *   writing a page: the same; DIRTY was not cleared yet.
+ *   in enter or leave: it was in a critical section; everything is rebuilt from the log.
  *   between leave and enter: the buffer has no page and one pin, which is dropped; the clock
  *       finds it.
  *   counting pins for another: the undertaker died, and everything is rebuilt from the log.

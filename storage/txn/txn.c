@@ -3,8 +3,8 @@
  *
  * INVARIANTS
  *   T1  The order of a commit: bits and record, flush, number, clear the place, wake.  Nobody sees
- * it before it is flushed (unless durability was not asked for), and nobody is told of it before it
- *       is seen.
+ *       it before it is flushed (unless durability was not asked for), and nobody is told of it
+ *       before it is seen.
  *   T2  From the record on, a commit is not taken back: what can fail comes before.
  *   T3  Files are removed after the end took effect; a failure there is logged, and the search for
  *       files that nobody owns finds them at the next start.

@@ -6,7 +6,8 @@
  *       given until then the place says at least that some xid not below its floor is given.
  *   P2  wanted ≤ next_csn, and no snapshot below `wanted` begins: a place's csn is stored first and
  *       `wanted` read after; whoever computes raises `wanted` first and reads the places after
- * (both in the one order of sequentially consistent accesses).  So one of the two sees the other.
+ *       (both in the one order of sequentially consistent accesses).  So one of the two sees the
+ *       other.
  *   P3  horizon ≤ the csn of every snapshot in use.  It never falls.
  *   P4  Every xid below ended_below has ended.  Every xid below horizon_xid has ended, and its CSN,
  *       if any, is below the horizon.
