@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *room;        /* const after title_init */
-static size_t room_size;  /* const after title_init */
-static size_t shown_size; /* what is not zero */
-static char **kept;       /* the copied environment: libc forgets `environ` when it cleans up */
+static char *room;                        /* const after title_init */
+static size_t room_size;                  /* const after title_init */
+static size_t shown_size;                 /* what is not zero */
+static char **kept __attribute__((used)); /* the copied environment, for leak checkers */
 
 extern char **environ;
 
