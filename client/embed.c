@@ -26,6 +26,7 @@
 
 #include "backend/command/verb_statement.h"
 #include "backend/query/regexcache.h"
+#include "backend/query/run.h"
 #include "base/clock.h"
 #include "base/doc/bsonwalk.h"
 #include "base/log.h"
@@ -105,6 +106,7 @@ forget_thread(void *unused)
     txn_forget_private();
     verb_statement_forget();
     regexcache_forget();
+    run_forget_private();
 }
 
 static void
