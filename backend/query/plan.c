@@ -186,7 +186,8 @@ narrow(struct bounds *bounds, const struct filterprog_node *leaf, bool descendin
     bool above = leaf->op == FILTERPROG_GT || leaf->op == FILTERPROG_GTE;
     bool inclusive = leaf->op == FILTERPROG_GTE || leaf->op == FILTERPROG_LTE;
     bool as_low = above != descending;
-    struct bytes low, high, *near = as_low ? &low : &high, *far = as_low ? &high : &low;
+    struct bytes low = { NULL, 0 }, high = low;
+    struct bytes *near = as_low ? &low : &high, *far = as_low ? &high : &low;
 
     buf_clear(key);
     TRY_RETURN(keystring_append(key, &leaf->value, descending));
