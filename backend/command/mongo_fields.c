@@ -8,6 +8,7 @@
 #include "backend/command/verb_statement.h"
 #include "base/clock.h"
 #include "base/doc/bsonwalk.h"
+#include "base/panic.h"
 
 #define UUID_SIZE 16
 
@@ -267,6 +268,7 @@ take(const char *what, const struct bsonvalue *value, const struct mongo_field *
     void *at = into != NULL ? (char *)into + field->offset : NULL;
     bool truth;
 
+    invariant(at != NULL || field->kind == MONGO_IGNORED || field->kind == MONGO_REFUSED);
     switch (field->kind) {
     case MONGO_IGNORED:
         return OK;
