@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "backend/auth/auth.h"
+#include "backend/command/cursors.h"
 #include "backend/session/backend.h"
 #include "base/log.h"
 #include "postmaster/title.h"
@@ -233,9 +234,17 @@ run_undertaker(const struct child_env *env)
     return 0;
 }
 
+/* Cursors that nobody comes back for hold vacuum back, so they end before its rounds. */
+static void
+end_idle_cursors(void)
+{
+    cursors_expire(settings->config->mongo_cursor_timeout_secs * 1000000000);
+}
+
 static int
 run_autovacuum(const struct child_env *env)
 {
+    auxiliary_set_chore(end_idle_cursors);
     return run_worker(env, PROC_AUTOVACUUM, auxiliary_autovacuum);
 }
 

@@ -11,7 +11,6 @@
  */
 #include <string.h>
 
-#include "backend/command/cursors.h"
 #include "backend/command/mongo.h"
 #include "backend/session/session.h"
 #include "base/clock.h"
@@ -20,9 +19,8 @@
 #include "shmem/interrupt.h"
 #include "shmem/proc.h"
 
-#define REFUSE_WAIT_NS  ((int64_t)200 * 1000000)
-#define EXPIRE_EVERY_NS ((int64_t)10 * 1000000000)
-#define BUFFER_SLACK    ((size_t)64 << 10)
+#define REFUSE_WAIT_NS ((int64_t)200 * 1000000)
+#define BUFFER_SLACK   ((size_t)64 << 10)
 
 struct talk {
     struct session *session;
@@ -132,19 +130,6 @@ begin(struct session *session, struct talk *talk)
     return OK;
 }
 
-/* Now and then, between requests: cursors that nobody has come back for. */
-static void
-expire(const struct session *session)
-{
-    static _Thread_local int64_t next_ns;
-    int64_t now_ns = clock_now_ns();
-
-    if (now_ns < next_ns)
-        return;
-    next_ns = now_ns + EXPIRE_EVERY_NS;
-    cursors_expire(session->config->mongo_cursor_timeout_secs * 1000000000);
-}
-
 static err_t
 serve(struct session *session)
 {
@@ -159,7 +144,6 @@ serve(struct session *session)
         TRY(handle_all(&talk, &want, &more));
         if (!more || session->conn.ended)
             break;
-        expire(session);
         TRY(session_receive(session, want, 0));
     }
     err = conn_flush(&session->conn);

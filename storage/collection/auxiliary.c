@@ -21,12 +21,19 @@
 
 static const struct config *settings; /* both const after auxiliary_configure */
 static void (*reload_settings)(void);
+static void (*chore_of_others)(void);
 
 void
 auxiliary_configure(const struct config *config, void (*reload)(void))
 {
     settings = config;
     reload_settings = reload;
+}
+
+void
+auxiliary_set_chore(void (*chore)(void))
+{
+    chore_of_others = chore;
 }
 
 /* Sleep until the latch is set or it is time; false: this worker is to end. */
@@ -85,10 +92,11 @@ auxiliary_autovacuum(void)
         return;
     }
     while (rest_until(in_ms(settings->autovacuum_naptime_secs * 1000))) {
-        err_t err = settings->autovacuum
-                        ? vacuum_round(&op, settings->autovacuum_scale_percent)
-                        : OK;
+        err_t err;
 
+        if (chore_of_others != NULL)
+            chore_of_others();
+        err = settings->autovacuum ? vacuum_round(&op, settings->autovacuum_scale_percent) : OK;
         if (err != OK && err != ERR_TERMINATED)
             log_warn("vacuum: %s", err_message());
         arena_reset(op.arena);

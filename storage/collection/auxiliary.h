@@ -13,6 +13,10 @@
    when INTERRUPT_RELOAD is raised. */
 void auxiliary_configure(const struct config *config, void (*reload)(void));
 
+/* What floors above want looked at now and then: called before each round of autovacuum, also with
+   vacuuming switched off.  Before auxiliary_autovacuum. */
+void auxiliary_set_chore(void (*chore)(void));
+
 void auxiliary_checkpointer(void);
 void auxiliary_wal_writer(void);
 void auxiliary_buffer_writer(void);
