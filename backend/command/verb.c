@@ -457,6 +457,15 @@ verb_drop_index(struct op *op, const struct verb_ns *ns, const char *name, bool 
 }
 
 err_t
+verb_check(
+    struct op *op, const struct verb_ns *ns, FILE *out, struct check_result *result, bool *found)
+{
+    TRY_RETURN(interrupt_check(op));
+    TRY_RETURN(verb_collection_exists(op, ns, NULL, found));
+    return *found ? check_run(op, ns->tenant, ns->database, ns->collection, out, result) : OK;
+}
+
+err_t
 verb_flush(struct op *op)
 {
     TRY_RETURN(interrupt_check(op));

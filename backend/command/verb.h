@@ -18,6 +18,7 @@
 #include "backend/query/update.h"
 #include "base/doc/bsonvalue.h"
 #include "base/op.h"
+#include "storage/collection/check.h"
 
 struct verb_ns {
     const char *tenant, *database, *collection;
@@ -144,6 +145,10 @@ err_t verb_drop_index(
    the collection exists. */
 err_t verb_list_indexes(struct op *op, const struct verb_ns *ns, const struct bytes **definitions,
     size_t *count, bool *found) MUST_CHECK;
+
+/* Is it sound?  Each fault is a line on `out`; as check_run, beside readers and writers. */
+err_t verb_check(struct op *op, const struct verb_ns *ns, FILE *out, struct check_result *result,
+    bool *found) MUST_CHECK;
 
 /* Return when everything that this process has committed is on disk: behind a row of writes with
    `durable` false. */
