@@ -154,6 +154,7 @@ mongo_define_list_collections(struct mongo_request *request, struct bsonbuild *r
     size_t count;
 
     TRY_RETURN(mongo_fields_parse(request, collections_fields, &list));
+    TRY_RETURN(mongo_fields_cursor(request, list.cursor));
     TRY_RETURN(compile(request->op, list.filter, &filter));
     TRY_RETURN(verb_list_collections(
         request->op, request->ns.tenant, request->ns.database, &names, &count));

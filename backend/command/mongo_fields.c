@@ -63,6 +63,9 @@ take_write_concern(struct mongo_request *request, const struct bsonvalue *value)
                 request->concern_name = "UnsatisfiableWriteConcern";
                 request->concern_message = "Not enough data-bearing nodes";
             }
+        } else if (field.type != BSONTYPE_STRING && field.type != BSONTYPE_DOCUMENT &&
+                   field.type != BSONTYPE_NULL) {
+            return err_set(ERR_FAILED_TO_PARSE, "w has to be a number, string, or object");
         } else if (field.type == BSONTYPE_STRING &&
                    !bytes_is(bsonvalue_string(&field), "majority")) {
             request->concern_code = 79;
@@ -70,10 +73,11 @@ take_write_concern(struct mongo_request *request, const struct bsonvalue *value)
             request->concern_message = "No such write concern mode in the replica set of one";
         }
     }
-    if (bsonwalk_get(value->raw, "j", &field) && !bsonvalue_truth(&field))
-        request->durable = false;
-    if (bsonwalk_get(value->raw, "j", &field) && bsonvalue_truth(&field))
-        request->durable = true;
+    if (bsonwalk_get(value->raw, "j", &field) && field.type != BSONTYPE_NULL) {
+        if (field.type != BSONTYPE_BOOL && !bsonvalue_is_number(field.type))
+            return wrong_type("writeConcern", &field, "bool");
+        request->durable = bsonvalue_truth(&field);
+    }
     return OK;
 }
 
@@ -87,10 +91,12 @@ take_read_concern(struct mongo_request *request, const struct bsonvalue *value)
     (void)request;
     if (value->type != BSONTYPE_DOCUMENT)
         return wrong_type("readConcern", value, "object");
-    if (!bsonwalk_get(value->raw, "level", &level))
+    if (!bsonwalk_get(value->raw, "level", &level) || level.type == BSONTYPE_NULL)
         return OK;
+    if (level.type != BSONTYPE_STRING)
+        return wrong_type("readConcern", &level, "string");
     for (unsigned i = 0; i < sizeof levels / sizeof levels[0]; i++)
-        if (level.type == BSONTYPE_STRING && bytes_is(bsonvalue_string(&level), levels[i]))
+        if (bytes_is(bsonvalue_string(&level), levels[i]))
             return OK;
     return err_set(ERR_BAD_VALUE, "unknown readConcern level");
 }
@@ -213,7 +219,7 @@ take_generic(struct mongo_request *request, const struct bsonvalue *value, bool 
     *known = true;
     for (unsigned i = 0; i < sizeof generic / sizeof generic[0]; i++)
         if (bytes_is(value->key, generic[i].name))
-            return generic[i].take(request, value);
+            return value->type != BSONTYPE_NULL ? generic[i].take(request, value) : OK;
     *known = false;
     return OK;
 }
@@ -329,9 +335,9 @@ parse(struct mongo_request *request, const struct mongo_field *fields, void *int
         const struct mongo_field *field = find_field(fields, value.key);
         bool known = true;
 
-        if (field != NULL)
+        if (field != NULL && (value.type != BSONTYPE_NULL || field->kind == MONGO_ANY))
             TRY_RETURN(take(what, &value, field, into));
-        else
+        else if (field == NULL)
             TRY_RETURN(take_generic(request, &value, &known));
         if (!known && strict)
             return unknown(what, value.key);
@@ -371,6 +377,30 @@ mongo_fields_parse_part(
             return unknown(what, value.key);
     }
     return bsonwalk_end(&walk);
+}
+
+struct listing {
+    int64_t batch;
+};
+
+static const struct mongo_field listing_fields[] = {
+    MONGO_FIELD("batchSize", MONGO_COUNT, struct listing, batch),
+    { NULL, 0, 0, MONGO_IGNORED },
+};
+
+err_t
+mongo_fields_cursor(struct mongo_request *request, struct bytes cursor)
+{
+    struct listing listing = { .batch = 0 };
+    const char *what = (const char *)request->name.data;
+    struct bsonvalue batch;
+
+    if (cursor.size == 0)
+        return OK;
+    if (bsonwalk_get(cursor, "batchSize", &batch) && bsonvalue_is_number(batch.type) &&
+        bsonvalue_to_int64(&batch, true, &listing.batch) && listing.batch < 0)
+        return err_set(ERR_BAD_VALUE, "BSON field '%s.cursor.batchSize' value must be >= 0", what);
+    return mongo_fields_parse_part(cursor, what, listing_fields, &listing);
 }
 
 err_t

@@ -55,6 +55,10 @@ err_t mongo_fields_parse_loosely(
 err_t mongo_fields_parse_part(struct bytes document, const char *what,
     const struct mongo_field *fields, void *into) MUST_CHECK;
 
+/* The field `cursor` of a listing, which comes in one batch: is it {batchSize: a number}?  `cursor`
+   may be missing (size 0). */
+err_t mongo_fields_cursor(struct mongo_request *request, struct bytes cursor) MUST_CHECK;
+
 /* {"": value} of a hint, in the op's arena; size 0 for a missing one. */
 err_t mongo_fields_hint(
     struct op *op, const struct bsonvalue *hint, struct bytes *wrapped) MUST_CHECK;

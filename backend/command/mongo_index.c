@@ -4,6 +4,7 @@
 #include "backend/command/mongo_fields.h"
 
 #include "base/doc/bsonwalk.h"
+#include "base/log.h"
 
 /* ---- createIndexes ---- */
 
@@ -19,23 +20,73 @@ static const struct mongo_field create_fields[] = {
 };
 
 static err_t
+make_index(struct mongo_request *request, const struct bsonvalue *definition, bool *existed)
+{
+    if (definition->type != BSONTYPE_DOCUMENT)
+        return err_set(ERR_TYPE_MISMATCH,
+            "BSON field 'createIndexes.indexes.%s' is the wrong type '%s', expected type "
+            "'object'",
+            (const char *)definition->key.data, bsonvalue_type_name(definition->type));
+    return verb_create_index(request->op, &request->ns, definition->raw, existed);
+}
+
+static struct bytes
+name_of(struct bytes definition)
+{
+    struct bsonvalue name;
+
+    if (!bsonwalk_get(definition, "name", &name) || name.type != BSONTYPE_STRING)
+        return (struct bytes){ NULL, 0 };
+    return bsonvalue_string(&name);
+}
+
+/* A command that fails makes none: drop those of the first `count` that were not there before.
+   Returns `err`, which is the last error again. */
+static err_t
+take_back(struct mongo_request *request, struct bytes indexes, const bool *existed, size_t count,
+    err_t err)
+{
+    struct verb_error cause;
+    struct bsonwalk walk;
+    struct bsonvalue definition;
+
+    TRY_RETURN(verb_error_take(request->op, 0, err, &cause));
+    request->op->deadline_ns = 0; /* it may be what ended the command */
+    TRY_RETURN(bsonwalk_begin(&walk, indexes));
+    for (size_t i = 0; i < count && bsonwalk_next(&walk, &definition); i++) {
+        const char *name = arena_string(request->op->arena, name_of(definition.raw));
+        bool found;
+
+        if (!existed[i] && name != NULL &&
+            verb_drop_index(request->op, &request->ns, name, &found) != OK)
+            log_warn("index '%s' stays although its command failed: %s", name, err_message());
+    }
+    err = err_set(err, "%s", cause.message);
+    err_set_mongo(cause.code, cause.name);
+    if (cause.info.size > 0)
+        err_attach(cause.info);
+    return err;
+}
+
+static err_t
 make_indexes(struct mongo_request *request, struct bytes indexes, bool *all_existed)
 {
+    bool existed[CATALOG_INDEXES_MAX] = { false };
+    size_t count = 0;
     struct bsonwalk walk;
     struct bsonvalue definition;
 
     *all_existed = true;
+    if (bsonwalk_count(indexes) > CATALOG_INDEXES_MAX)
+        return err_set(ERR_CANNOT_CREATE_INDEX, "add index fails, too many indexes for %s.%s",
+            request->ns.database, request->ns.collection);
     TRY_RETURN(bsonwalk_begin(&walk, indexes));
     while (bsonwalk_next(&walk, &definition)) {
-        bool existed;
+        err_t err = make_index(request, &definition, &existed[count]);
 
-        if (definition.type != BSONTYPE_DOCUMENT)
-            return err_set(ERR_TYPE_MISMATCH,
-                "BSON field 'createIndexes.indexes.%s' is the wrong type '%s', expected type "
-                "'object'",
-                (const char *)definition.key.data, bsonvalue_type_name(definition.type));
-        TRY_RETURN(verb_create_index(request->op, &request->ns, definition.raw, &existed));
-        *all_existed = *all_existed && existed;
+        if (err != OK)
+            return take_back(request, indexes, existed, count, err);
+        *all_existed = *all_existed && existed[count++];
     }
     return OK;
 }
@@ -79,8 +130,12 @@ mongo_index_create(struct mongo_request *request, struct bsonbuild *reply)
 
 /* ---- listIndexes ---- */
 
+struct list {
+    struct bytes cursor;
+};
+
 static const struct mongo_field list_fields[] = {
-    MONGO_FIELD_NAMED("cursor", MONGO_IGNORED),
+    MONGO_FIELD("cursor", MONGO_DOCUMENT, struct list, cursor),
     MONGO_FIELD_NAMED("includeBuildUUIDs", MONGO_IGNORED),
     MONGO_FIELD_NAMED("includeIndexBuildInfo", MONGO_IGNORED),
     { NULL, 0, 0, MONGO_IGNORED },
@@ -96,12 +151,14 @@ missing(const struct mongo_request *request)
 err_t
 mongo_index_list(struct mongo_request *request, struct bsonbuild *reply)
 {
+    struct list list = { .cursor = { NULL, 0 } };
     const struct bytes *definitions;
     const char *ns;
     size_t count;
     bool found;
 
-    TRY_RETURN(mongo_fields_parse(request, list_fields, NULL));
+    TRY_RETURN(mongo_fields_parse(request, list_fields, &list));
+    TRY_RETURN(mongo_fields_cursor(request, list.cursor));
     TRY_RETURN(verb_list_indexes(request->op, &request->ns, &definitions, &count, &found));
     if (!found)
         return missing(request);
@@ -134,16 +191,6 @@ struct listed {
     const struct bytes *definition;
     size_t count;
 };
-
-static struct bytes
-name_of(struct bytes definition)
-{
-    struct bsonvalue name;
-
-    if (!bsonwalk_get(definition, "name", &name) || name.type != BSONTYPE_STRING)
-        return (struct bytes){ NULL, 0 };
-    return bsonvalue_string(&name);
-}
 
 static err_t
 drop_named(struct mongo_request *request, struct bytes name)
@@ -238,9 +285,14 @@ mongo_index_drop(struct mongo_request *request, struct bsonbuild *reply)
     case BSONTYPE_ARRAY:
         TRY_RETURN(drop_list(request, &listed, drop.index.raw));
         break;
-    default:
+    case BSONTYPE_EOO:
         return err_set(
-            ERR_MISSING_FIELD, "BSON field 'dropIndexes.index' is missing or of a wrong type");
+            ERR_MISSING_FIELD, "BSON field 'dropIndexes.index' is missing but a required field");
+    default:
+        return err_set(ERR_TYPE_MISMATCH,
+            "BSON field 'dropIndexes.index' is the wrong type '%s', expected types '[string, "
+            "object, array]'",
+            bsonvalue_type_name(drop.index.type));
     }
     bsonbuild_int32(reply, "nIndexesWas", (int32_t)listed.count);
     return OK;
