@@ -115,7 +115,7 @@ wal_segment_list(const char *folder, bool clean, struct wal_segment_list *list)
     for (;;) {
         errno = 0;
         /* The stream is this thread's own. */
-        entry = readdir(dir); /* cppcheck-suppress readdirCalled */
+        entry = readdir(dir);
         if (entry == NULL)
             break;
         TRY(visit(folder, entry->d_name, clean, list));

@@ -4,7 +4,7 @@
  * INVARIANTS
  *   N1  A split is one log record: left half, right half, the page right of them, and where the new
  *       page came from.  From then on the tree is right, if slower: the left half says UNFINISHED.
- *       N2 UNFINISHED is taken off in the same record that puts the right half into the parent.
+ *   N2  UNFINISHED is taken off in the same record that puts the right half into the parent.
  *   N3  Whoever meets an UNFINISHED page while inserting finishes it first; so at most one split a
  *       page is pending.
  *   N4  Of inserters of equal keys into a unique tree, the one that has the first page where the
