@@ -22,6 +22,7 @@ warnings.simplefilter("error")
 import pymongo  # noqa: E402
 
 MODULES = os.path.join(HERE, "..", "..", "build", "npm", "node_modules")
+NODE = os.path.join(os.path.dirname(MODULES), "node")
 
 
 def places_file(folder):
@@ -80,7 +81,7 @@ def import_lines(server, path, places):
 
 def by_node(server, path, facts):
     """the official Node.js driver loads, queries, changes and deletes without a warning"""
-    done = run(["node", os.path.join(HERE, "driver.mjs"), MODULES, uri(server), path])
+    done = run([NODE, os.path.join(HERE, "driver.mjs"), MODULES, uri(server), path])
     said = json.loads(done.stdout)
     assert said["warnings"] == [] and done.stderr == "", done.stderr
     facts["driver"] = said["count"]
@@ -109,7 +110,7 @@ print('RESULT ' + EJSON.stringify(out));
 
 def by_mongosh(server, places):
     """mongosh connects without a warning, queries and changes"""
-    done = run(["node", os.path.join(MODULES, ".bin", "mongosh"), uri(server), "--norc",
+    done = run([NODE, os.path.join(MODULES, ".bin", "mongosh"), uri(server), "--norc",
                 "--eval", SHELL])
     said = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     assert said, done.stdout + done.stderr
