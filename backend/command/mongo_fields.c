@@ -81,6 +81,27 @@ take_write_concern(struct mongo_request *request, const struct bsonvalue *value)
     return OK;
 }
 
+/* Times of a cluster mean nothing where one node is all there is; what is no time is refused. */
+static err_t
+check_read_concern(struct bytes concern)
+{
+    struct bsonwalk walk;
+    struct bsonvalue field;
+
+    TRY_RETURN(bsonwalk_begin(&walk, concern));
+    while (bsonwalk_next(&walk, &field)) {
+        bool is_time =
+            bytes_is(field.key, "afterClusterTime") || bytes_is(field.key, "atClusterTime");
+
+        if (is_time && field.type != BSONTYPE_TIMESTAMP && field.type != BSONTYPE_NULL)
+            return wrong_type("readConcern", &field, "timestamp");
+        if (!is_time && !bytes_is(field.key, "level") && !bytes_is(field.key, "provenance"))
+            return err_set(ERR_UNKNOWN_FIELD, "BSON field 'readConcern.%s' is an unknown field.",
+                (const char *)field.key.data);
+    }
+    return bsonwalk_end(&walk);
+}
+
 static err_t
 take_read_concern(struct mongo_request *request, const struct bsonvalue *value)
 {
@@ -91,6 +112,7 @@ take_read_concern(struct mongo_request *request, const struct bsonvalue *value)
     (void)request;
     if (value->type != BSONTYPE_DOCUMENT)
         return wrong_type("readConcern", value, "object");
+    TRY_RETURN(check_read_concern(value->raw));
     if (!bsonwalk_get(value->raw, "level", &level) || level.type == BSONTYPE_NULL)
         return OK;
     if (level.type != BSONTYPE_STRING)

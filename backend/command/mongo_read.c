@@ -203,13 +203,13 @@ mongo_read_find(struct mongo_request *request, struct bsonbuild *reply)
 
 struct more {
     struct bytes collection;
-    int64_t batch;
+    int64_t batch, term;
 };
 
 static const struct mongo_field more_fields[] = {
     MONGO_FIELD("collection", MONGO_TEXT, struct more, collection),
     MONGO_FIELD("batchSize", MONGO_NUMBER, struct more, batch),
-    MONGO_FIELD_NAMED("term", MONGO_IGNORED),
+    MONGO_FIELD("term", MONGO_NUMBER, struct more, term), /* of an election: there are none */
     MONGO_FIELD_NAMED("lastKnownCommittedOpTime", MONGO_IGNORED),
     { NULL, 0, 0, MONGO_IGNORED },
 };
