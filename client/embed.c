@@ -307,6 +307,7 @@ open_engine(struct gneiss *db, const char *directory, const struct gneiss_option
     TRY(engine_recover(db->config, &info));
     auxiliary_configure(db->config, NULL);
     txn_set_deadlock_timeout_ms(db->config->deadlock_timeout_ms);
+    run_configure((size_t)db->config->work_mem);
     for (unsigned i = 0; i < EMBED_WORKERS; i++)
         TRY(start_worker(&db->worker[i], &worker_kinds[i]));
 out:

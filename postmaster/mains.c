@@ -15,6 +15,7 @@
 
 #include "backend/auth/auth.h"
 #include "backend/command/cursors.h"
+#include "backend/query/run.h"
 #include "backend/session/backend.h"
 #include "base/log.h"
 #include "postmaster/title.h"
@@ -24,6 +25,7 @@
 #include "shmem/proc.h"
 #include "storage/collection/auxiliary.h"
 #include "storage/collection/engine.h"
+#include "storage/txn/txn.h"
 
 #define STARTUP_MEMORY ((size_t)64 << 20)
 
@@ -169,6 +171,14 @@ run_closer(const struct child_env *env)
 
 static const struct mains_context *settings;
 
+/* Settings that a room below keeps a copy of. */
+static void
+hand_down(const struct config *config)
+{
+    run_configure((size_t)config->work_mem);
+    txn_set_deadlock_timeout_ms(config->deadlock_timeout_ms);
+}
+
 static void
 reload_settings(void)
 {
@@ -178,6 +188,7 @@ reload_settings(void)
         log_warn("the configuration stays as it is: %s", err_message());
     else
         settings->apply(settings->config);
+    hand_down(settings->config);
     config_destroy(fresh);
     auth_reload();
 }
@@ -266,6 +277,7 @@ run_backend(const struct child_env *env)
     proc_set_title_hook(show_session);
     proc_set_state(PROC_IDLE);
     proc_describe("", "", "");
+    hand_down(settings->config);
     backend = (struct backend_env){
         .config = settings->config,
         .listener = settings->listeners->listener,

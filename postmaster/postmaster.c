@@ -499,12 +499,23 @@ catch_signals(void)
     return OK;
 }
 
+/* Whoever asks for protection that is not there yet must not believe to have it. */
+static err_t
+check_offered(const struct config *config)
+{
+    if (config->tls_enabled || config->json_tls)
+        return err_set(ERR_CONFIG, "%s: TLS is not offered yet",
+            config->tls_enabled ? "tls.enabled" : "json.tls");
+    return OK;
+}
+
 static err_t
 bring_up(const struct postmaster_options *options)
 {
     const struct config *config = options->config;
     const struct region *const more[] = { &scoreboard_region, &cursors_region, &uptime_region };
 
+    TRY_RETURN(check_offered(config));
     if (!engine_exists(config->server_data_dir)) {
         TRY_RETURN(engine_create(config->server_data_dir, (uint32_t)config->page_size));
         log_info("made the data directory '%s'", config->server_data_dir);

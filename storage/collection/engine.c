@@ -234,6 +234,8 @@ engine_open(const struct config *config, const char *data_dir, const struct regi
     err_t err;
 
     invariant(REGION_COUNT + more_count <= REGIONS_MAX);
+    if (config->storage_encryption)
+        TRY(err_set(ERR_CONFIG, "storage.encryption_at_rest: encryption is not offered yet"));
     TRY(take_lock(data_dir, lock_wait_ms, &lock_fd));
     TRY(control_read(data_dir, &control));
     memcpy(all, regions, sizeof regions);

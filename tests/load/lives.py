@@ -279,6 +279,9 @@ def refused_starts(server):
     for flag in ("--json-bind", "--mongo-bind"):
         code, said = start(flag, "0.0.0.0:0")
         assert code == 1 and said.startswith("Error: "), "%s: %d %s" % (flag, code, said)
+    for setting in ("tls.enabled=true", "json.tls=true", "storage.encryption_at_rest=true"):
+        code, said = start("--set", setting)  # never pretend to protect
+        assert code == 1 and setting.split("=")[0] in said and "not offered" in said, said
     code, said = start("--bind", "127.0.0.1:%d" % server.port["text"])
     assert code == 1 and str(server.port["text"]) in said, said
 
