@@ -209,11 +209,3 @@ conn_receive(struct conn *conn, size_t want, int64_t until_ns)
             return err_set(ERR_MAX_TIME, "nothing was received in time");
     }
 }
-
-bool
-conn_readable(const struct conn *conn)
-{
-    struct pollfd poll_fd = { .fd = conn->fd, .events = POLLIN };
-
-    return poll(&poll_fd, 1, 0) > 0;
-}

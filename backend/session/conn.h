@@ -57,7 +57,4 @@ err_t conn_flush(struct conn *conn) MUST_CHECK;
 /* Send if `out` has become large; called between replies of a pipeline. */
 err_t conn_flush_if_large(struct conn *conn) MUST_CHECK;
 
-/* Is there more in the socket right now?  For the rule "flush when nothing else is waiting". */
-bool conn_readable(const struct conn *conn);
-
 #endif
