@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/panic.h"
 
 #define CHUNK_FIRST ((size_t)8 << 10)
@@ -112,7 +113,7 @@ add_chunk(struct arena *arena, size_t at_least)
         capacity = CHUNK_LAST;
     if (capacity < at_least)
         capacity = at_least;
-    chunk = malloc(sizeof *chunk + capacity);
+    chunk = fault_pass(FAULT_ARENA_GROW) == FAULT_ERROR ? NULL : malloc(sizeof *chunk + capacity);
     if (chunk == NULL) {
         (void)err_set(ERR_MEMORY, "could not allocate %zu bytes for %s", at_least, arena->name);
         return NULL;

@@ -7,7 +7,7 @@
  *
  * The text that arms:   name=action[:nth[:process-kind]],...
  *   name          as in base/lists/faults.def, in any case
- *   action        off error delay stop kill torn short eio enospc
+ *   action        off error delay stop kill torn short eio enospc skip
  *   nth           act on the n-th pass from now on, once; 0 or left out: on every pass
  *   process-kind  count only passes of this kind ("backend"); left out: of all
  *
@@ -18,19 +18,6 @@
  * IF A PROCESS DIES at a pass, nothing is half done: every word is written at once.
  */
 #include "base/fault.h"
-
-static const char *const names[FAULT_COUNT] = {
-    "NONE",
-#define FAULT(name, what) #name,
-#include "base/lists/faults.def"
-#undef FAULT
-};
-
-const char *
-fault_name(enum fault point)
-{
-    return point < FAULT_COUNT ? names[point] : "?";
-}
 
 #ifdef GNEISS_FAULTS
 
@@ -47,8 +34,28 @@ fault_name(enum fault point)
 
 #define KIND_MAX 24
 
+/* What makes sense at a point of each kind. */
+#define STEP  "delay stop kill"
+#define CRIT  STEP
+#define ANY   STEP
+#define ALLOC STEP " error"
+#define READ  STEP " eio short"
+#define WRITE STEP " eio enospc short torn"
+#define SYNC  STEP " eio"
+#define CALL  STEP " eio enospc"
+
+static const struct {
+    const char *name, *kind, *what, *actions;
+} table[FAULT_COUNT] = {
+    { "NONE", "", "", "" },
+#define FAULT(name, kind, what) { #name, #kind, what, kind },
+#include "base/lists/faults.def"
+#undef FAULT
+};
+
 struct point {
     _Atomic uint64_t passes;  /* guard: none, a counter */
+    _Atomic uint64_t hits;    /* guard: none, a counter */
     _Atomic uint64_t counted; /* guard: none, passes of the kind since it was armed */
     _Atomic uint64_t nth;     /* guard: P1 */
     _Atomic uint32_t action;  /* guard: P1 */
@@ -59,7 +66,8 @@ static struct point private_points[FAULT_COUNT]; /* used if there is no shared m
 static struct point *shared = private_points;    /* const after the constructor */
 
 static const char *const action_names[] = { "off", "error", "delay", "stop", "kill", "torn",
-    "short", "eio", "enospc" };
+    "short", "eio", "enospc", "skip" };
+_Static_assert(sizeof action_names / sizeof *action_names == FAULT_ACTION_COUNT, "one each");
 
 __attribute__((constructor)) static void
 arm_from_environment(void)
@@ -94,12 +102,11 @@ arm_one(char *text)
         *nth++ = '\0';
     if (kind != NULL)
         *kind++ = '\0';
-    for (point = 1; point < FAULT_COUNT && strcasecmp(names[point], text) != 0; point++)
+    for (point = 1; point < FAULT_COUNT && strcasecmp(table[point].name, text) != 0; point++)
         ;
-    while (which < sizeof action_names / sizeof *action_names &&
-           strcmp(action_names[which], action) != 0)
+    while (which < FAULT_ACTION_COUNT && strcmp(action_names[which], action) != 0)
         which++;
-    if (point == FAULT_COUNT || which == sizeof action_names / sizeof *action_names)
+    if (point == FAULT_COUNT || which == FAULT_ACTION_COUNT)
         return false;
     if (nth != NULL) {
         count = strtoull(nth, &end, 10);
@@ -110,6 +117,7 @@ arm_one(char *text)
         return false;
     atomic_store(&shared[point].action, FAULT_OFF);
     atomic_store(&shared[point].counted, 0);
+    atomic_store(&shared[point].hits, 0);
     atomic_store(&shared[point].nth, count);
     (void)snprintf(shared[point].kind, KIND_MAX, "%s", kind != NULL ? kind : "");
     atomic_store(&shared[point].action, (uint32_t)which); /* P1 */
@@ -138,6 +146,36 @@ fault_passes(enum fault point)
     return atomic_load(&shared[point].passes);
 }
 
+uint64_t
+fault_hits(enum fault point)
+{
+    return atomic_load(&shared[point].hits);
+}
+
+const char *
+fault_name(enum fault point)
+{
+    return point < FAULT_COUNT ? table[point].name : "?";
+}
+
+const char *
+fault_kind(enum fault point)
+{
+    return table[point].kind;
+}
+
+const char *
+fault_what(enum fault point)
+{
+    return table[point].what;
+}
+
+const char *
+fault_actions(enum fault point)
+{
+    return table[point].actions;
+}
+
 /* Is it this pass that the point was armed for? */
 static enum fault_action
 action_now(struct point *point)
@@ -164,6 +202,8 @@ fault_pass(enum fault point)
         return FAULT_OFF;
     (void)atomic_fetch_add_explicit(&shared[point].passes, 1, memory_order_relaxed);
     action = action_now(&shared[point]);
+    if (action != FAULT_OFF)
+        (void)atomic_fetch_add(&shared[point].hits, 1);
     switch (action) {
     case FAULT_DELAY:
         (void)nanosleep(&delay, NULL);
@@ -176,6 +216,21 @@ fault_pass(enum fault point)
         return FAULT_OFF;
     default:
         return action;
+    }
+}
+
+err_t
+fault_check(enum fault point)
+{
+    switch (fault_pass(point)) {
+    case FAULT_ERROR:
+        return err_set(ERR_INTERNAL, "could not go on: fault point %s", fault_name(point));
+    case FAULT_EIO:
+        return err_set(ERR_IO, "could not go on: fault point %s", fault_name(point));
+    case FAULT_ENOSPC:
+        return err_set(ERR_DISK_FULL, "could not go on: fault point %s", fault_name(point));
+    default:
+        return OK;
     }
 }
 

@@ -12,9 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/err.h"
+
 enum fault {
     FAULT_NONE = 0,
-#define FAULT(name, what) FAULT_##name,
+#define FAULT(name, kind, what) FAULT_##name,
 #include "base/lists/faults.def"
 #undef FAULT
     FAULT_COUNT
@@ -30,6 +32,8 @@ enum fault_action {
     FAULT_SHORT,  /* a write or read yields fewer bytes */
     FAULT_EIO,    /* errno EIO */
     FAULT_ENOSPC, /* errno ENOSPC */
+    FAULT_SKIP,   /* a sync is left out and said to be done: for a test of the tests */
+    FAULT_ACTION_COUNT
 };
 
 #ifdef GNEISS_FAULTS
@@ -38,6 +42,13 @@ enum fault_action fault_pass(enum fault point);
 /* Arm from a text as in the environment; false: malformed.  See base/fault.c. */
 bool fault_arm(const char *text);
 uint64_t fault_passes(enum fault point);
+uint64_t fault_hits(enum fault point); /* how often its action was carried out since it was armed */
+/* A pass that may fail: ERR_INTERNAL, ERR_IO or ERR_DISK_FULL by action. */
+err_t fault_check(enum fault point) MUST_CHECK;
+const char *fault_name(enum fault point);
+const char *fault_kind(enum fault point); /* "STEP", "CRIT", … */
+const char *fault_what(enum fault point);
+const char *fault_actions(enum fault point); /* those that make sense there, by blanks */
 #else
 static inline enum fault_action
 fault_pass(enum fault point)
@@ -45,8 +56,18 @@ fault_pass(enum fault point)
     (void)point;
     return FAULT_OFF;
 }
+static inline err_t MUST_CHECK
+fault_check(enum fault point)
+{
+    (void)point;
+    return OK;
+}
+static inline const char *
+fault_name(enum fault point)
+{
+    (void)point;
+    return "";
+}
 #endif
-
-const char *fault_name(enum fault point);
 
 #endif

@@ -21,11 +21,10 @@
 
 #define ZEROS_SIZE ((size_t)64 << 10)
 
-/* What an armed fault point makes of a call that moves no bytes. */
 static err_t
-fail_if_armed(enum fault point, const char *what, const char *path)
+fail_as(enum fault_action action, enum fault point, const char *what, const char *path)
 {
-    switch (fault_pass(point)) {
+    switch (action) {
     case FAULT_ERROR:
         return err_set(
             ERR_INTERNAL, "could not %s %s: fault point %s", what, path, fault_name(point));
@@ -41,6 +40,23 @@ fail_if_armed(enum fault point, const char *what, const char *path)
     default:
         return OK;
     }
+}
+
+/* What an armed fault point makes of a call that moves no bytes. */
+static err_t
+fail_if_armed(enum fault point, const char *what, const char *path)
+{
+    return fail_as(fault_pass(point), point, what, path);
+}
+
+/* The same for a sync, which may also be left out. */
+static err_t
+sync_if_armed(enum fault point, const char *what, const char *path, bool *skip)
+{
+    enum fault_action action = fault_pass(point);
+
+    *skip = action == FAULT_SKIP;
+    return fail_as(action, point, what, path);
 }
 
 /* The folder that holds `path`. */
@@ -180,8 +196,10 @@ file_write(
 err_t
 file_sync(int fd, const char *path, enum fault point)
 {
-    TRY_RETURN(fail_if_armed(point, "sync", path));
-    if (fdatasync(fd) != 0) /* F3 */
+    bool skip;
+
+    TRY_RETURN(sync_if_armed(point, "sync", path, &skip));
+    if (!skip && fdatasync(fd) != 0) /* F3 */
         return err_set_errno("could not sync %s", path);
     return OK;
 }
@@ -253,11 +271,12 @@ err_t
 file_sync_dir(const char *path)
 {
     int fd = -1;
+    bool skip;
     err_t err;
 
-    TRY(fail_if_armed(FAULT_DIR_SYNC, "sync the folder", path));
+    TRY(sync_if_armed(FAULT_DIR_SYNC, "sync the folder", path, &skip));
     TRY(file_open(path, O_RDONLY | O_DIRECTORY, 0, &fd, NULL));
-    if (fsync(fd) != 0) /* F3 */
+    if (!skip && fsync(fd) != 0) /* F3 */
         err = err_set_errno("could not sync the folder %s", path);
 out:
     file_close(fd);
@@ -272,6 +291,7 @@ file_make_dir(const char *path, mode_t mode, bool *made)
 
     *made = false;
     TRY_RETURN(parent_of(path, parent, sizeof parent));
+    TRY_RETURN(fail_if_armed(FAULT_DIR_MAKE, "make the folder", path));
     if (mkdir(path, mode) == 0) {
         *made = true;
         return file_sync_dir(parent);
@@ -323,7 +343,7 @@ file_replace(const char *path, const void *data, size_t size, mode_t mode)
         return err_set(ERR_IO, "could not replace %s: the path is too long", path);
     TRY(file_open(temporary, O_WRONLY | O_CREAT | O_TRUNC, mode, &fd, NULL));
     TRY(file_write(fd, temporary, data, size, 0, FAULT_FILE_REPLACE));
-    TRY(file_sync(fd, temporary, FAULT_FILE_REPLACE));
+    TRY(file_sync(fd, temporary, FAULT_FILE_REPLACE_SYNC));
     file_close(fd);
     return file_rename(temporary, path);
 out:

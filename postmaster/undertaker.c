@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 
 #include "base/err.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "shmem/interrupt.h"
 #include "shmem/latch.h"
@@ -37,8 +38,10 @@ static err_t
 clean_up(unsigned slot)
 {
     TRY_RETURN(ledger_release_dead(slot));
+    (void)fault_pass(FAULT_BURY_HELD);
     TRY_RETURN(txn_end_dead(slot));
     catalog_end_dead(slot);
+    (void)fault_pass(FAULT_BURY_ENDED);
     proc_bury(slot);
     return OK;
 }

@@ -18,6 +18,7 @@
 #include <limits.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "shmem/futex.h"
 #include "shmem/interrupt.h"
 
@@ -78,6 +79,7 @@ condition_wake(struct condition *condition)
     while (
         !atomic_compare_exchange_weak(&condition->changes, &old, (old & ~UINT32_C(1)) + 2)) /* O2 */
         ;
+    (void)fault_pass(FAULT_CONDITION_CHANGED);
     if ((old & 1) != 0)
         futex_wake(&condition->changes, INT_MAX, FUTEX_ANY);
 }

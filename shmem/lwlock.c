@@ -53,6 +53,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/panic.h"
 #include "shmem/futex.h"
 #include "shmem/ledger.h"
@@ -253,6 +254,7 @@ wait_for(struct lwlock *lock, enum lwlock_mode mode, unsigned entry)
             flags |= URGENT;
         if (!set_flags(lock, mode, flags, &state))
             continue;
+        (void)fault_pass(FAULT_LOCK_ASLEEP);
         if (mode == LW_SHARED && (state & URGENT) != 0)
             until = clock_now_ns() + URGENT_NS;
         futex_wait(&lock->wakes, seen, class, until);
@@ -273,8 +275,10 @@ lwlock_acquire(struct lwlock *lock, enum lwlock_mode mode)
 
     check_rank(lock);
     entry = ledger_intend(kind_of(mode), segment_offset(lock));
+    (void)fault_pass(FAULT_LOCK_INTENT);
     if (__builtin_expect(!take(lock, mode, 0), 0))
         wait_for(lock, mode, entry);
+    (void)fault_pass(FAULT_LOCK_TAKEN);
     ledger_confirm(entry);
     note_held(lock, mode, entry);
 }
@@ -297,6 +301,7 @@ lwlock_try(struct lwlock *lock, enum lwlock_mode mode)
 static void
 wake_next(struct lwlock *lock, uint32_t old)
 {
+    (void)fault_pass(FAULT_LOCK_FREED);
     atomic_fetch_add_explicit(&lock->wakes, 1, memory_order_release);
     if ((old & WRITERS) != 0)
         futex_wake(&lock->wakes, 1, CLASS_WRITER);

@@ -27,6 +27,7 @@
 
 #include "base/clock.h"
 #include "base/crit.h"
+#include "base/fault.h"
 #include "base/panic.h"
 #include "shmem/latch.h"
 #include "shmem/lwlock.h"
@@ -156,6 +157,7 @@ proc_attach(enum proc_kind kind)
     unsigned end;
 
     invariant(kind < PROC_KIND_COUNT && proc_self == NULL);
+    TRY_RETURN(fault_check(FAULT_SLOT_TAKE));
     slots_of(kind, &first, &end);
     for (unsigned i = first; i < end; i++) {
         struct proc *proc = &shared->slots[i];
@@ -164,6 +166,7 @@ proc_attach(enum proc_kind kind)
         if (atomic_load_explicit(&proc->pid, memory_order_relaxed) != 0 ||
             !atomic_compare_exchange_strong(&proc->pid, &nobody, getpid())) /* S1 */
             continue;
+        (void)fault_pass(FAULT_SLOT_TAKEN);
         raise_high_water(i);
         atomic_store(&proc->tid, (int32_t)syscall(SYS_gettid));
         atomic_store(&proc->kind, kind);

@@ -174,7 +174,7 @@ control_read(const char *data_dir, struct control *control)
 
     TRY(path_of(data_dir, path));
     TRY(file_open(path, O_RDONLY, 0, &fd, NULL));
-    TRY(file_read(fd, path, &block, sizeof block, 0, &got, FAULT_NONE));
+    TRY(file_read(fd, path, &block, sizeof block, 0, &got, FAULT_CONTROL_READ));
     if (got < USED)
         TRY(err_set(ERR_CORRUPT, "could not use %s: it has only %zu bytes", path, got));
     TRY(check_block(&block, path));

@@ -90,8 +90,8 @@ write_head(const char *folder, uint64_t system_id, uint64_t number)
 
     wal_segment_head(&head, system_id, wal_page_size, number);
     TRY(wal_segment_open(folder, number, true, &fd, NULL));
-    TRY(file_write(fd, "a segment of the log", &head, sizeof head, 0, FAULT_WAL_WRITE));
-    TRY(file_sync(fd, "a segment of the log", FAULT_WAL_SYNC));
+    TRY(file_write(fd, "a segment of the log", &head, sizeof head, 0, FAULT_WAL_HEAD));
+    TRY(file_sync(fd, "a segment of the log", FAULT_WAL_HEAD_SYNC));
 out:
     file_close(fd);
     return err;

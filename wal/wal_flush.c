@@ -199,7 +199,8 @@ wal_flush_open(lsn_t position)
     /* It may have been higher: what was not whole was cut off.  Recovery has synced what is before
        the position, whatever wal.sync says. */
     write_hint(position);
-    return hint_fd >= 0 ? file_sync(hint_fd, "the log's file \"flushed\"", FAULT_WAL_HINT) : OK;
+    return hint_fd >= 0 ? file_sync(hint_fd, "the log's file \"flushed\"", FAULT_WAL_HINT_SYNC)
+                        : OK;
 }
 
 /* Write a few bytes that lie in one segment.  If they are the first in their last 4 KiB, fill these
@@ -258,8 +259,10 @@ write_up_to(lsn_t end)
         TRY_RETURN(write_piece(from, bytes, size));
         from += size;
         atomic_store_explicit(&shared->written, from, memory_order_release); /* W1 */
-        if (size == left)
+        if (size == left) {
+            (void)fault_pass(FAULT_WAL_SWITCH);
             TRY_RETURN(sync_segment(from)); /* the next sync is for another file */
+        }
     }
     return OK;
 }

@@ -331,6 +331,7 @@ wal_insert(enum wal_kind kind, xid_t xid)
             break;
         wal_ring_leave(right);
     }
+    (void)fault_pass((enum fault)(FAULT_CHANGED_WAL_CHECKPOINT + 2 * (kind - WAL_CHECKPOINT)));
     wal_ring_take(right, record.size, &place);
     (void)fault_pass(FAULT_WAL_RESERVED);
     seal(body, &place);
@@ -342,6 +343,7 @@ wal_insert(enum wal_kind kind, xid_t xid)
     invariant(at == place.end);
     wal_ring_leave(right);
     (void)fault_pass(FAULT_WAL_COPIED);
+    (void)fault_pass((enum fault)(FAULT_LOGGED_WAL_CHECKPOINT + 2 * (kind - WAL_CHECKPOINT)));
     wal_room_use(record.size);
     last_start = place.start;
     counters_add(COUNTER_WAL_RECORDS, 1);

@@ -143,6 +143,7 @@ make_next(void)
     atomic_store(&shared->tried_ns, clock_now_ns());
     TRY(wal_segment_folder(control_data_dir(), folder));
     TRY(wal_segment_create(folder, wal_format_segment_of(made)));
+    (void)fault_pass(FAULT_WAL_MADE);
     atomic_store_explicit(&shared->made, made + WAL_SEGMENT_SIZE, memory_order_release); /* M1 */
 out:
     if (err == ERR_DISK_FULL && atomic_exchange(&shared->full, 1) == 0)
@@ -297,6 +298,7 @@ reuse(const char *folder, uint64_t number, uint64_t keep)
     if (wal_format_segment_of(made) > wal_format_segment_of(wal_ring_position()) + keep)
         return wal_segment_remove(folder, number);
     TRY_RETURN(wal_segment_recycle(folder, number, wal_format_segment_of(made)));
+    (void)fault_pass(FAULT_WAL_RECYCLED);
     atomic_store_explicit(&shared->made, made + WAL_SEGMENT_SIZE, memory_order_release); /* M1 */
     return OK;
 }

@@ -153,7 +153,7 @@ fill(int fd, const char *path)
     TRY_RETURN(file_allocate(fd, path, 0, WAL_SEGMENT_SIZE, FAULT_WAL_CREATE));
     for (uint64_t at = 0; at < WAL_SEGMENT_SIZE; at += ZEROS_SIZE)
         TRY_RETURN(file_write(fd, path, zeros, ZEROS_SIZE, at, FAULT_WAL_CREATE));
-    return file_sync(fd, path, FAULT_WAL_CREATE);
+    return file_sync(fd, path, FAULT_WAL_CREATE_SYNC);
 }
 
 err_t

@@ -187,6 +187,7 @@ cursors_table_add(uint32_t *index)
     struct place *place = NULL;
     unsigned entry;
 
+    TRY_RETURN(fault_check(FAULT_CURSOR_TAKE));
     lwlock_acquire(&shared->lock, LW_EXCLUSIVE);
     *index = shared->free;
     if (*index != CURSORS_TABLE_NONE) {
@@ -206,6 +207,7 @@ cursors_table_add(uint32_t *index)
         (void)atomic_fetch_add_explicit(&shared->open, 1, memory_order_relaxed);
     }
     lwlock_release(&shared->lock);
+    (void)fault_pass(FAULT_CURSOR_TAKEN);
     if (place == NULL)
         return err_set(ERR_TOO_MANY, "too many open cursors: memory.max_cursors is %u",
             (unsigned)shared->count);
@@ -290,6 +292,7 @@ cursors_table_park(uint32_t index, int64_t now_ns)
         crit_end();
     }
     lwlock_release(&shared->lock);
+    (void)fault_pass(FAULT_CURSOR_PARKED);
     if (killed)
         cursors_table_free(index);
 }
@@ -455,7 +458,7 @@ cursors_table_read_file(uint32_t index, struct arena *arena, struct bytes *query
     if (room == NULL)
         return ERR_MEMORY;
     TRY_RETURN(open_file(index, O_RDONLY, path, &fd));
-    err = file_read(fd, path, room, size, 0, NULL, FAULT_NONE);
+    err = file_read(fd, path, room, size, 0, NULL, FAULT_TEMP_READ);
     file_close(fd);
     if (query_size > 0)
         *query = (struct bytes){ room, query_size };

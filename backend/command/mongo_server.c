@@ -16,6 +16,7 @@
 #include "base/version.h"
 #include "shmem/counters.h"
 #include "shmem/proc.h"
+#include "storage/collection/recount.h"
 
 /* One server is its own primary for ever: the same election in every answer. */
 static const uint8_t election_id[12] = { 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 1 };
@@ -311,12 +312,45 @@ put_counters(struct bsonbuild *reply)
     bsonbuild_document_end(reply);
 }
 
+/* What is held in shared memory; only if it is asked for, since every buffer is looked at. */
+static void
+put_held(struct bsonbuild *reply)
+{
+    struct recount counts;
+
+    recount(&counts);
+    bsonbuild_document_begin(reply, "held");
+    bsonbuild_int64(reply, "locks", (int64_t)counts.locks);
+    bsonbuild_int64(reply, "pins", (int64_t)counts.pins);
+    bsonbuild_int64(reply, "pinsCounted", (int64_t)counts.pins_counted);
+    bsonbuild_int64(reply, "io", (int64_t)counts.io);
+    bsonbuild_int64(reply, "places", (int64_t)counts.places);
+    bsonbuild_int64(reply, "transactions", (int64_t)counts.transactions);
+    bsonbuild_int64(reply, "snapshots", (int64_t)counts.snapshots);
+    bsonbuild_int64(reply, "critical", (int64_t)counts.critical);
+    bsonbuild_int64(reply, "cursors", (int64_t)cursors_open_count());
+    bsonbuild_int64(reply, "slots", (int64_t)counts.slots);
+    bsonbuild_int64(reply, "slotsDead", (int64_t)counts.slots_dead);
+    bsonbuild_int64(reply, "graves", (int64_t)counts.graves);
+    bsonbuild_document_end(reply);
+}
+
+struct sections {
+    bool held;
+};
+
+static const struct mongo_field sections_fields[] = {
+    MONGO_FIELD("held", MONGO_BOOLEAN, struct sections, held),
+    { NULL, 0, 0, MONGO_IGNORED },
+};
+
 err_t
 mongo_server_status(struct mongo_request *request, struct bsonbuild *reply)
 {
+    struct sections sections = { .held = false };
     int64_t uptime = uptime_secs();
 
-    TRY_RETURN(mongo_fields_parse_loosely(request, NULL, NULL));
+    TRY_RETURN(mongo_fields_parse_loosely(request, sections_fields, &sections));
     bsonbuild_text(reply, "host", advertised(request->client));
     bsonbuild_text(reply, "version", MONGO_VERSION);
     bsonbuild_text(reply, "process", "gneissd");
@@ -328,6 +362,8 @@ mongo_server_status(struct mongo_request *request, struct bsonbuild *reply)
     put_connections(request->client, reply);
     put_counters(reply);
     put_memory(reply);
+    if (sections.held)
+        put_held(reply);
     bsonbuild_document_begin(reply, "storageEngine");
     bsonbuild_text(reply, "name", "gneiss");
     bsonbuild_bool(reply, "supportsCommittedReads", true);

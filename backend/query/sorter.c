@@ -359,7 +359,7 @@ fill(struct sorter *sorter, struct run *run, size_t want)
     if (more > run->end - run->at)
         more = (size_t)(run->end - run->at);
     TRY_RETURN(file_read(
-        sorter->fd, sorter->folder, run->buffer + rest, more, run->at, NULL, FAULT_DATA_READ));
+        sorter->fd, sorter->folder, run->buffer + rest, more, run->at, NULL, FAULT_TEMP_READ));
     run->at += more;
     run->have += more;
     return OK;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/net.h"
 #include "shmem/counters.h"
 #include "shmem/interrupt.h"
@@ -105,6 +106,7 @@ conn_flush(struct conn *conn)
 {
     if (conn->out.size == 0)
         return OK;
+    (void)fault_pass(FAULT_REPLY_SEND);
     return send_all(conn, SEND_STALL_NS);
 }
 

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/panic.h"
@@ -418,8 +419,11 @@ end_change(void *context, bool committed)
         at = &(*at)->next;
     *at = pending->next;
     if (committed) {
-        uint64_t version = catalog_share_bump();
+        uint64_t version;
 
+        (void)fault_pass(FAULT_CATALOG_COMMITTED);
+        version = catalog_share_bump();
+        (void)fault_pass(FAULT_CATALOG_RAISED);
         for (size_t i = 0; i < pending->file_count; i++)
             graveyard_put(pending->file[i], version);
         for (size_t i = 0; i < pending->oid_count; i++)

@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/ids.h"
 #include "storage/collection/catalog_copy.h"
 #include "storage/collection/catalog_form.h"
@@ -180,6 +181,7 @@ make_collection(struct op *op, struct txn *txn, struct catalog_form_collection *
     TRY_RETURN(insert_collection(op, txn, form, key, existed));
     if (*existed)
         return OK;
+    (void)fault_pass(FAULT_CATALOG_FILES);
     TRY_RETURN(heap_create(&form->heap, xid));
     TRY_RETURN(definition_of_id(op->arena, &definition));
     return catalog_create_index_row(

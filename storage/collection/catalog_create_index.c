@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/panic.h"
 #include "shmem/interrupt.h"
@@ -371,9 +372,11 @@ build(struct making *making)
 {
     err_t err;
 
+    (void)fault_pass(FAULT_INDEX_ANNOUNCED);
     TRY(catalog_quiesce(making->op));
     TRY(txn_wait_all(making->op, NULL));
     TRY(fill(making));
+    (void)fault_pass(FAULT_INDEX_FILLED);
     TRY(end(making, true));
     return OK;
 out:

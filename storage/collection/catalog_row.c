@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/panic.h"
 #include "shmem/interrupt.h"
 #include "storage/collection/catalog.h"
@@ -235,6 +236,7 @@ catalog_row_insert(struct op *op, struct txn *txn, const struct catalog_row_key 
     *existed = false;
     TRY_RETURN(txn_xid(txn, &xid));
     TRY_RETURN(heap_insert(op, &catalog_row_heap, txn, row, &root));
+    (void)fault_pass(FAULT_CATALOG_ROW);
     TRY(judge_insert(
         &judge, &catalog_row_index, (struct bytes){ key->data, key->size }, root, &conflict));
     if (!conflict)

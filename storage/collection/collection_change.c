@@ -18,6 +18,7 @@
  */
 #include "storage/collection/collection.h"
 
+#include "base/fault.h"
 #include "shmem/interrupt.h"
 #include "storage/collection/collection_sink.h"
 #include "storage/collection/judge.h"
@@ -196,6 +197,7 @@ replace(struct change *change, struct bytes document)
     TRY_RETURN(settle(change, outcome, &met));
     if (outcome != HEAP_DONE)
         return OK;
+    (void)fault_pass(FAULT_ROW_MOVED);
     if (!heap_only)
         TRY_RETURN(insert_keys(change, &judge, new, root));
     statistics_note(collection->oid, 0, 1);

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/doc/bsonvalue.h"
+#include "base/fault.h"
 #include "shmem/interrupt.h"
 #include "storage/collection/collection.h"
 #include "storage/collection/collection_sink.h"
@@ -53,6 +54,7 @@ insert_keys(struct judge *judge, const struct catalog_collection *collection, st
             if (conflict)
                 return keys_duplicate(collection, index, indexkey_set_key(&sets[i], k), document);
         }
+        (void)fault_pass(FAULT_ROW_KEYS);
     }
     return OK;
 }
@@ -65,6 +67,7 @@ finish_row(struct op *op, struct txn *txn, const struct catalog_collection *coll
     struct judge judge = { op, &collection->heap, txn };
     err_t err;
 
+    (void)fault_pass(FAULT_ROW_PUT);
     TRY(insert_keys(&judge, collection, document, sets, root));
     TRY(collection_tell(op, txn, collection, (struct bytes){ NULL, 0 }, document));
     statistics_note(collection->oid, 1, 0);

@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/panic.h"
@@ -311,6 +312,7 @@ remove_if_orphan(fileno_t file, uint64_t size, void *context)
     if (bsearch(&file, owned->file, owned->count, sizeof file, compare_files) != NULL)
         return OK;
     owned->removed++;
+    (void)fault_pass(FAULT_RECOVERY_ORPHAN);
     return datafile_unlink(file);
 }
 
@@ -381,6 +383,7 @@ recover_attached(const struct config *config, struct op *op, struct engine_info 
     if (control.numbers[CONTROL_NEXT_OID] == 0)
         TRY_RETURN(make_catalog(op));
     TRY_RETURN(catalog_boot_open(op));
+    (void)fault_pass(FAULT_RECOVERY_OPEN);
     TRY_RETURN(sweep_orphans(op, &info->orphans));
     return empty_tmp();
 }

@@ -237,8 +237,8 @@ advance(struct entrysort *sort, struct run *run, bool *more)
         memmove(run->window, run->window + run->taken, left);
         if (read > run->end - run->at)
             read = (size_t)(run->end - run->at);
-        TRY_RETURN(
-            file_read(sort->fd, sort->path, run->window + left, read, run->at, NULL, FAULT_NONE));
+        TRY_RETURN(file_read(
+            sort->fd, sort->path, run->window + left, read, run->at, NULL, FAULT_TEMP_READ));
         run->at += read;
         run->size = left = left + read;
         run->taken = 0;

@@ -19,6 +19,7 @@
 #include <inttypes.h>
 #include <stdatomic.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "storage/collection/catalog_share.h"
 #include "storage/page/datafile.h"
@@ -57,6 +58,7 @@ graveyard_put(fileno_t file, uint64_t version)
 
         if (!atomic_compare_exchange_strong(&grave->file, &none, file | MARKED))
             continue;
+        (void)fault_pass(FAULT_GRAVE_MARKED);
         atomic_store(&grave->version, version);
         atomic_store(&grave->file, file);
         atomic_fetch_add(&shared->count, 1);
@@ -80,6 +82,7 @@ graveyard_empty(void)
             !catalog_share_passed(atomic_load(&grave->version)) || /* G2 */
             !atomic_compare_exchange_strong(&grave->file, &file, file | MARKED))
             continue;
+        (void)fault_pass(FAULT_GRAVE_EMPTYING);
         if (datafile_unlink((fileno_t)file) != OK) {
             log_warn("could not remove data file %" PRIu64 ": %s", file, err_message());
             atomic_store(&grave->file, file); /* tried again by the next round */

@@ -31,6 +31,7 @@
 #include <string.h>
 
 #include "base/crit.h"
+#include "base/fault.h"
 #include "shmem/interrupt.h"
 #include "storage/heap/heap.h"
 #include "storage/heap/heaplog.h"
@@ -227,6 +228,7 @@ flush_batch(struct vacuum *v)
         return OK;
     if (v->forget != NULL)
         TRY_RETURN(v->forget(v->context, v->dead, v->dead_count));
+    (void)fault_pass(FAULT_VACUUM_FORGOT);
     TRY_RETURN(free_items(v));
     v->dead_count = 0;
     return OK;
@@ -333,6 +335,7 @@ sweep(struct vacuum *v)
         if (!overflow_part_fits(part) || part->xid >= v->ended_below)
             continue;
         TRY_RETURN(part_owned(v, part, &owned));
+        (void)fault_pass(FAULT_VACUUM_SWEEP);
         if (!owned)
             TRY_RETURN(overflow_free_page(v->heap, block, part->xid, part->last, &next, &freed));
     }
@@ -344,6 +347,7 @@ walk(struct vacuum *v)
 {
     for (block_t block = 0; block < v->blocks; block++) {
         TRY_RETURN(interrupt_check(v->op));
+        (void)fault_pass(FAULT_VACUUM_PAGE);
         TRY_RETURN(visit_page(v, block));
     }
     TRY_RETURN(flush_batch(v));

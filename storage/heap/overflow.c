@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "base/crit.h"
+#include "base/fault.h"
 #include "base/panic.h"
 #include "storage/heap/heaplog.h"
 #include "storage/heap/heaptarget.h"
@@ -136,8 +137,10 @@ write_chain(
         pool_unlock(buffer);
         pool_unpin(buffer);
         next = block;
+        (void)fault_pass(FAULT_OVERFLOW_PART);
         TRY(freespace_note(heap->map, block, 0));
     }
+    (void)fault_pass(FAULT_OVERFLOW_WHOLE);
     pointer->first = next;
     pointer->last = last;
     return OK;

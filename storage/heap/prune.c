@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "base/crit.h"
+#include "base/fault.h"
 #include "storage/heap/heaplog.h"
 #include "storage/heap/visible.h"
 #include "wal/wal_insert.h"
@@ -227,6 +228,7 @@ prune_page(buffer_t buffer, bool exact, struct prune_plan *plan)
 void
 prune_free(const struct heap *heap, const struct prune_plan *plan)
 {
+    (void)fault_pass(FAULT_ROW_PRUNED);
     for (unsigned i = 0; i < plan->chains; i++) {
         err_t ignored = overflow_free(heap, &plan->chain[i]);
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/crit.h"
+#include "base/fault.h"
 #include "base/panic.h"
 #include "shmem/interrupt.h"
 #include "storage/index/btree_find.h"
@@ -250,6 +251,7 @@ btree_build(struct op *op, const struct index *index, xid_t xid,
     }
     for (unsigned i = 0; i < build->height; i++)
         TRY(close_page(build, i, NULL, BLOCK_NONE));
+    (void)fault_pass(FAULT_TREE_FILLED);
     TRY(name_root(build, xid));
 out:
     for (unsigned i = 0; i < build->height; i++)

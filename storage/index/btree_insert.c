@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/crit.h"
+#include "base/fault.h"
 #include "base/panic.h"
 #include "shmem/interrupt.h"
 #include "storage/index/btree_find.h"
@@ -633,6 +634,8 @@ try_insert(
         unfinished = pool_id(leaf).block;
 out:
     let_go(&leaf);
+    if (was_split)
+        (void)fault_pass(FAULT_TREE_SPLIT);
     if (err == OK && unfinished != BLOCK_NONE)
         err = finish(index, unfinished, in->xid, 0);
     return err;

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/crit.h"
+#include "base/fault.h"
 #include "base/panic.h"
 #include "shmem/interrupt.h"
 #include "storage/index/btree_find.h"
@@ -276,8 +277,10 @@ clean_leaf(const struct index *index, block_t block, bool (*dead)(void *context,
     empty = btree_page_head(pool_page(leaf))->count == 0;
 out:
     let_go(&leaf);
-    if (err == OK && empty && *next != BLOCK_NONE)
+    if (err == OK && empty && *next != BLOCK_NONE) {
+        (void)fault_pass(FAULT_TREE_EMPTIED);
         err = unlink_leaf(index, left, block);
+    }
     return err;
 }
 

@@ -307,6 +307,7 @@ make_file(fileno_t file)
     filecache_path(file, path);
     TRY_RETURN(file_open(path, O_RDWR | O_CREAT | O_TRUNC, 0600, &fd, NULL));
     file_close(fd);
+    (void)fault_pass(FAULT_DATA_MADE);
     filecache_folder(file, path);
     return file_sync_dir(path);
 }
@@ -325,6 +326,7 @@ datafile_create(fileno_t file, xid_t xid)
     wal_insert_data(&record, sizeof record);
     (void)wal_insert(WAL_FILE_CREATE, xid);
     crit_end();
+    (void)fault_pass(FAULT_DATA_LOGGED);
     drop_entry(file); /* of a file of this number that was found on disk, and is emptied now */
     TRY_RETURN(make_file(file));
     return find_entry(file, &entry);
@@ -346,6 +348,7 @@ datafile_unlink(fileno_t file)
     /* Idle processes may have it open still: its space is given back all the same. */
     (void)!ftruncate(fd, 0);
     file_close(fd);
+    (void)fault_pass(FAULT_DATA_EMPTIED);
     TRY_RETURN(file_unlink(path, &found, FAULT_DATA_UNLINK));
     filecache_unlinked(file);
     filecache_folder(file, path);
@@ -446,6 +449,7 @@ grow(fileno_t file, struct entry *entry, block_t count, bool steps)
         target = count;
         err = grow_file(file, blocks, target);
     }
+    (void)fault_pass(FAULT_DATA_EXTENDED);
     if (err == OK && entry != NULL)
         atomic_store_explicit(&entry->blocks, target, memory_order_release); /* D1 */
 out:
@@ -633,6 +637,7 @@ sync_entry(struct entry *entry, fileno_t file)
         /* Removed while we looked: nothing is left to be synced. */
         return atomic_load(&entry->file) != file ? OK : err;
     }
+    (void)fault_pass(FAULT_CHECKPOINT_SYNCING);
     err = file_sync(use.fd, use.path, FAULT_DATA_SYNC);
     filecache_release(&use);
     if (err != OK)

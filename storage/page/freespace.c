@@ -25,6 +25,7 @@
 
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/hash.h"
 #include "shmem/proc.h"
 #include "storage/page/datafile.h"
@@ -330,6 +331,7 @@ freespace_note(fileno_t map, block_t block, size_t bytes)
     bool changed;
 
     TRY_RETURN(note_leaf(map, place_at(LEVEL_BOTTOM, block), value, &top, &changed));
+    (void)fault_pass(FAULT_FREE_SPACE);
     return changed ? note_above(map, LEVEL_BOTTOM, block, top) : OK;
 }
 

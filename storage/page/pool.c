@@ -23,6 +23,7 @@
 #include <time.h>
 
 #include "base/crit.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/panic.h"
 #include "shmem/counters.h"
@@ -394,7 +395,9 @@ pin_slowly(uint64_t tag, enum pool_use use, bool touch, buffer_t *number)
     lwlock_release(lock);
     if (*number != 0)
         return OK;
+    TRY_RETURN(fault_check(FAULT_POOL_ROOM));
     TRY_RETURN(make_room(use, &room));
+    (void)fault_pass(FAULT_PAGE_EVICTED);
     lwlock_acquire(lock, LW_EXCLUSIVE);
     *number = pool_buffer_find(tag);
     if (*number != 0) {
@@ -428,6 +431,7 @@ pin_page(struct page_id id, enum pool_use use, enum fill fill, buffer_t *number)
         return OK;
     }
     TRY_RETURN(pin_slowly(tag, use, touch, number));
+    (void)fault_pass(FAULT_PAGE_ENTERED);
     return fill_buffer(*number, id, fill);
 }
 
@@ -456,6 +460,7 @@ pool_extend(fileno_t file, enum pool_use use, buffer_t *buffer, block_t *block)
         err_t err;
 
         TRY_RETURN(datafile_hand_out(file, &id.block));
+        (void)fault_pass(FAULT_PAGE_HANDED_OUT);
         err = pin_page(id, use, FILL_READ, buffer);
         if (err != OK) {
             datafile_take_back(file, id.block);

@@ -47,6 +47,7 @@
 
 #include "base/clock.h"
 #include "base/crit.h"
+#include "base/fault.h"
 #include "base/panic.h"
 #include "shmem/proc.h"
 #include "storage/page/datafile.h"
@@ -294,6 +295,7 @@ add_pin(buffer_t number, uint32_t must, bool touch)
     unsigned entry = ledger_intend(LEDGER_PIN, number);
     uint32_t state = atomic_load_explicit(&buffer->state, memory_order_relaxed);
 
+    (void)fault_pass(FAULT_PIN_INTENT);
     for (;;) {
         if ((state & BUFFER_FROZEN) != 0) {
             wait_thawed(buffer, entry);
@@ -309,6 +311,7 @@ add_pin(buffer_t number, uint32_t must, bool touch)
                 &buffer->state, &state, touched(state, touch) + BUFFER_PIN))
             break;
     }
+    (void)fault_pass(FAULT_PIN_TAKEN);
     ledger_confirm(entry);
     remember(number, entry);
     return true;
@@ -394,6 +397,7 @@ pool_buffer_unpin(buffer_t number)
         if (atomic_compare_exchange_weak(&buffer->state, &state, state - BUFFER_PIN))
             break;
     }
+    (void)fault_pass(FAULT_PIN_DROPPED);
     ledger_clear(entry);
 }
 
@@ -417,6 +421,7 @@ pool_buffer_io_begin(buffer_t number)
     ledger_confirm(entry);
     io_buffer = number;
     io_entry = entry;
+    (void)fault_pass(FAULT_IO_BEGUN);
     return true;
 }
 
@@ -430,6 +435,7 @@ pool_buffer_io_end(buffer_t number, uint32_t set, uint32_t clear)
     io_buffer = 0;
     ledger_doubt(io_entry);
     atomic_store(&buffer->io, 0);
+    (void)fault_pass(FAULT_IO_ENDED);
     ledger_clear(io_entry);
     condition_wake(&buffer->idle);
 }

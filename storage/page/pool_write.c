@@ -21,6 +21,7 @@
 
 #include <stdlib.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "shmem/counters.h"
 #include "storage/page/datafile.h"
@@ -168,6 +169,7 @@ write_all(bool paced)
     if (list == NULL)
         return err_set(ERR_MEMORY, "could not list the dirty pages: out of memory");
     count = mark_dirty(list);
+    (void)fault_pass(FAULT_CHECKPOINT_MARKED);
     qsort(list, count, sizeof *list, compare_todo);
     for (uint32_t i = 0; i < count && err == OK; i++) {
         err = write_marked(&list[i]);

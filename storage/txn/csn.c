@@ -34,6 +34,7 @@
 #include <time.h>
 
 #include "base/crit.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/panic.h"
 #include "shmem/lwlock.h"
@@ -328,6 +329,7 @@ evict(void)
     err_t err;
 
     atomic_store(&shared->evicting, below); /* N3 */
+    (void)fault_pass(FAULT_XID_EVICTING);
     txntable_await_ending(low, below);
     txntable_refresh(true);
     horizon = txntable_horizon();
@@ -335,6 +337,7 @@ evict(void)
         if (leaf_needed(leaf, horizon))
             TRY(spill_leaf(leaf));
     }
+    (void)fault_pass(FAULT_XID_SPILLED);
     crit_begin();
     atomic_store(&shared->ring_low, below); /* N2 */
     for (xid_t xid = low; xid < below; xid++)
@@ -375,6 +378,7 @@ extend(xid_t xid)
     err_t err = OK;
     xid_t bound;
 
+    TRY_RETURN(fault_check(FAULT_XID_EXTEND));
     lock_extend();
     while ((bound = atomic_load(&shared->bound)) <= xid) {
         xid_t next = bound + shared->granule;
@@ -382,6 +386,7 @@ extend(xid_t xid)
         if (atomic_load(&shared->ring_low) + shared->entries < next)
             TRY(evict());
         TRY(clog_make(bound, next));
+        (void)fault_pass(FAULT_XID_PAGES);
         TRY(wal_insert_reserve(sizeof(struct bound_record)));
         log_bound(next);
     }
@@ -519,6 +524,7 @@ static bool
 begin_ending(struct place *place)
 {
     atomic_store(&place->ending, 1);
+    (void)fault_pass(FAULT_COMMIT_ENDING);
     if (atomic_load(&place->xid) >= atomic_load(&shared->evicting))
         return true;
     atomic_store(&place->ending, 0);
@@ -589,7 +595,9 @@ csn_commit(struct place *place, buffer_t buffer)
         if (begin_ending(place)) {
             invariant(buffer == 0);
             atomic_store(entry, RING_COMMITTING);
+            (void)fault_pass(FAULT_COMMIT_MARKED);
             csn = txntable_give_csn();
+            (void)fault_pass(FAULT_COMMIT_DRAWN);
             atomic_store_explicit(entry, csn, memory_order_release);
             clear_xid(place);
             crit_end();

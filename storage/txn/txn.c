@@ -323,6 +323,7 @@ end(struct txn *txn, xid_t xid, bool committed)
         atomic_store_explicit(&txn->place->csn, 0, memory_order_release);
     else
         txntable_give_back(txn->place);
+    (void)fault_pass(FAULT_COMMIT_RELEASED);
     if (xid != 0)
         condition_wake(txntable_condition(xid));
     unlink_files(files->file, files->count);
@@ -354,6 +355,7 @@ txn_abort(struct op *op, struct txn *txn)
     (void)op;
     if (xid != 0) {
         log_abort(xid);
+        (void)fault_pass(FAULT_ABORT_LOGGED);
         csn_abort(txn->place);
     }
     end(txn, xid, false);
@@ -620,6 +622,18 @@ txn_running(void)
     while ((place = txntable_walk(&at)) != NULL)
         running += atomic_load(&place->xid) != 0;
     return running;
+}
+
+unsigned
+txn_snapshots(void)
+{
+    struct place *place;
+    unsigned snapshots = 0;
+    uint32_t at = 0;
+
+    while ((place = txntable_walk(&at)) != NULL)
+        snapshots += atomic_load(&place->csn) != 0;
+    return snapshots;
 }
 
 /* ---- redo ---- */

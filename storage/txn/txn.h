@@ -89,6 +89,8 @@ err_t txn_end_dead(unsigned slot) MUST_CHECK;
 
 /* Transactions in progress with an xid; for status and for tests' "back to zero". */
 unsigned txn_running(void);
+/* Snapshots in use, held ones included. */
+unsigned txn_snapshots(void);
 
 /* After recovery: everything in progress then has failed. */
 void txn_recovered(void);

@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "base/crit.h"
+#include "base/fault.h"
 #include "base/hash.h"
 #include "base/panic.h"
 #include "shmem/ledger.h"
@@ -166,6 +167,7 @@ txntable_take(enum place_use use, csn_t csn, struct place **place)
     uint32_t index;
     unsigned entry;
 
+    TRY_RETURN(fault_check(FAULT_TXN_PLACE_TAKE));
     txntable_lock();
     index = shared->free_head > 0 ? shared->free_head - 1 : atomic_load(&shared->extra_high);
     if (index >= shared->count) {
@@ -290,6 +292,7 @@ txntable_snapshot(struct place *place, struct snapshot *snapshot)
     xid_t ended = atomic_load_explicit(&shared->ended_below, memory_order_acquire);
     csn_t csn = atomic_load_explicit(&shared->next_csn, memory_order_acquire);
 
+    (void)fault_pass(FAULT_SNAPSHOT_TAKEN);
     for (;;) {
         atomic_store(&place->csn, csn); /* P2 */
         if (atomic_load(&shared->wanted) <= csn)
@@ -307,6 +310,7 @@ txntable_give_xid(struct place *place)
 
     atomic_store(&place->xid, xid | TXNTABLE_ASSIGNING); /* P1 */
     xid = atomic_fetch_add(&shared->next_xid, 1);
+    (void)fault_pass(FAULT_XID_DRAWN);
     atomic_store(&place->xid, xid);
     return xid;
 }

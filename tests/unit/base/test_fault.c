@@ -20,15 +20,6 @@
 #include "base/log.h"
 
 static void
-points_have_names(void **state)
-{
-    (void)state;
-    assert_string_equal(fault_name(FAULT_WAL_SYNC), "WAL_SYNC");
-    assert_string_equal(fault_name(FAULT_NONE), "NONE");
-    assert_string_equal(fault_name(FAULT_COUNT), "?");
-}
-
-static void
 an_unarmed_point_lets_pass(void **state)
 {
     (void)state;
@@ -37,6 +28,32 @@ an_unarmed_point_lets_pass(void **state)
 }
 
 #ifdef GNEISS_FAULTS
+
+static void
+points_have_names(void **state)
+{
+    (void)state;
+    assert_string_equal(fault_name(FAULT_WAL_SYNC), "WAL_SYNC");
+    assert_string_equal(fault_name(FAULT_NONE), "NONE");
+    assert_string_equal(fault_name(FAULT_COUNT), "?");
+    assert_string_equal(fault_name(FAULT_LOGGED_WAL_XID_BOUND), "LOGGED_WAL_XID_BOUND");
+    assert_string_equal(fault_kind(FAULT_WAL_SYNC), "SYNC");
+    assert_string_equal(fault_actions(FAULT_WAL_SYNC), "delay stop kill eio");
+}
+
+static void
+a_pass_may_be_an_error_by_action(void **state)
+{
+    (void)state;
+    assert_true(fault_arm("SLOT_TAKE=error:1"));
+    assert_int_equal(fault_check(FAULT_SLOT_TAKE), ERR_INTERNAL);
+    assert_non_null(strstr(err_message(), "SLOT_TAKE"));
+    assert_int_equal(fault_check(FAULT_SLOT_TAKE), OK);
+    assert_int_equal(fault_hits(FAULT_SLOT_TAKE), 1);
+    assert_true(fault_arm("SLOT_TAKE=enospc:1"));
+    assert_int_equal(fault_check(FAULT_SLOT_TAKE), ERR_DISK_FULL);
+    assert_true(fault_arm("SLOT_TAKE=off"));
+}
 
 static void
 malformed_texts_are_refused(void **state)
@@ -103,9 +120,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(points_have_names),
         cmocka_unit_test(an_unarmed_point_lets_pass),
 #ifdef GNEISS_FAULTS
+        cmocka_unit_test(points_have_names),
+        cmocka_unit_test(a_pass_may_be_an_error_by_action),
         cmocka_unit_test(malformed_texts_are_refused),
         cmocka_unit_test(the_nth_pass_is_hit_once),
         cmocka_unit_test(only_the_kind_that_was_named_is_hit),

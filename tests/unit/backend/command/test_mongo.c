@@ -7,10 +7,10 @@
 
 /* The reply to a command, as relaxed Extended JSON in the arena. */
 static const char *
-ask(const char *text)
+ask_in(const char *database, const char *text)
 {
     struct mongo_client client = { .config = config };
-    struct opmsg_request message = { .database = bytes_of("shop") };
+    struct opmsg_request message = { .database = bytes_of(database) };
     struct buf command = buf_init(1 << 20), reply = buf_init(20 << 20), shown = buf_init(20 << 20);
     const char *copy;
 
@@ -22,6 +22,12 @@ ask(const char *text)
     buf_fini(&reply);
     buf_fini(&shown);
     return copy;
+}
+
+static const char *
+ask(const char *text)
+{
+    return ask_in("shop", text);
 }
 
 static void
@@ -104,6 +110,41 @@ null_stands_for_a_missing_field(void **state)
     expect("{\"drop\":\"c\",\"writeConcern\":{\"w\":true}}", "\"code\":9");
 }
 
+/* What recount.h promises: at rest all is zero, and a cursor is seen. */
+static void
+what_is_held_is_counted_when_asked_for(void **state)
+{
+    const char *reply;
+
+    (void)state;
+    assert_null(strstr(ask("{\"serverStatus\":1}"), "\"held\""));
+    expect("{\"serverStatus\":1,\"held\":true}",
+        "\"held\":{\"locks\":0,\"pins\":0,\"pinsCounted\":0,\"io\":0,\"places\":0,\"transactions\":"
+        "0,"
+        "\"snapshots\":0,\"critical\":0,\"cursors\":0,\"slots\":1,\"slotsDead\":0");
+    expect("{\"insert\":\"c\",\"documents\":[{},{},{},{}]}", "\"n\":4");
+    expect("{\"find\":\"c\",\"batchSize\":2}", "\"firstBatch\":[{");
+    reply = ask("{\"serverStatus\":1,\"held\":true}");
+    assert_non_null(strstr(reply, "\"snapshots\":1,\"critical\":0,\"cursors\":1"));
+}
+
+#ifdef GNEISS_FAULTS
+static void
+a_fault_point_is_armed_by_command(void **state)
+{
+    const char *reply;
+
+    (void)state;
+    expect("{\"faultPoint\":\"\"}", "\"code\":13"); /* not on this database */
+    assert_non_null(strstr(ask_in("admin", "{\"faultPoint\":\"NOWHERE=kill\"}"), "\"code\":2"));
+    assert_non_null(strstr(ask_in("admin", "{\"faultPoint\":\"ROW_PUT=delay:1\"}"), "\"ok\":1"));
+    expect("{\"insert\":\"c\",\"documents\":[{},{}]}", "\"n\":2");
+    reply = ask_in("admin", "{\"faultPoint\":\"\"}");
+    assert_non_null(strstr(reply, "\"ROW_PUT\":{\"kind\":\"STEP\",\"what\":\"a row is in"));
+    assert_non_null(strstr(strstr(reply, "\"ROW_PUT\""), "\"hits\":1},\"ROW_KEYS\""));
+}
+#endif
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int
@@ -115,6 +156,10 @@ main(void)
         TEST(a_refused_index_takes_the_others_back),
         TEST(validate_and_sizes_are_told),
         TEST(null_stands_for_a_missing_field),
+        TEST(what_is_held_is_counted_when_asked_for),
+#ifdef GNEISS_FAULTS
+        TEST(a_fault_point_is_armed_by_command),
+#endif
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

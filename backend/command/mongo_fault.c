@@ -1,0 +1,52 @@
+/*
+ * mongo_fault.c - faultPoint: arm fault points of a running server, and read their passes.  Only in
+ * a server that was built with them.
+ *
+ *     {faultPoint: "DATA_WRITE=eio:3:backend,WAL_SYNC=off"}   arms; the text is that of
+ * base/fault.c {faultPoint: ""}                                        points: {NAME: {kind,
+ * actions, passes, hits}}
+ */
+#include "backend/command/mongo_fields.h"
+
+#ifdef GNEISS_FAULTS
+
+#include <string.h>
+
+#include "base/doc/bsonwalk.h"
+#include "base/fault.h"
+
+static void
+put_point(struct bsonbuild *reply, enum fault point)
+{
+    bsonbuild_document_begin(reply, fault_name(point));
+    bsonbuild_text(reply, "kind", fault_kind(point));
+    bsonbuild_text(reply, "what", fault_what(point));
+    bsonbuild_text(reply, "actions", fault_actions(point));
+    bsonbuild_int64(reply, "passes", (int64_t)fault_passes(point));
+    bsonbuild_int64(reply, "hits", (int64_t)fault_hits(point));
+    bsonbuild_document_end(reply);
+}
+
+err_t
+mongo_fault_point(struct mongo_request *request, struct bsonbuild *reply)
+{
+    const char *text;
+
+    TRY_RETURN(mongo_fields_parse(request, NULL, NULL));
+    if (request->value.type != BSONTYPE_STRING)
+        return err_set(ERR_TYPE_MISMATCH, "faultPoint: the value must be a text");
+    text = arena_string(request->op->arena, bsonvalue_string(&request->value));
+    if (text == NULL)
+        return ERR_MEMORY;
+    if (!fault_arm(text))
+        return err_set(ERR_BAD_VALUE, "could not understand the fault points '%s'", text);
+    if (text[0] != '\0')
+        return OK;
+    bsonbuild_document_begin(reply, "points");
+    for (enum fault point = FAULT_NONE + 1; point < FAULT_COUNT; point++)
+        put_point(reply, point);
+    bsonbuild_document_end(reply);
+    return OK;
+}
+
+#endif
