@@ -1,0 +1,85 @@
+#!/usr/bin/python3
+"""./dev bench - Gneiss beside what people use instead, in the same run.  See bench/README.md."""
+import argparse
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+
+import inprocess
+import report
+import rows
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+GROUPS = {"inprocess": inprocess.run}
+
+
+class Options:
+    def __init__(self, arguments):
+        self.quick = arguments.quick
+        self.smoke = arguments.smoke
+        self.rounds = arguments.rounds or (1 if self.smoke else 5 if self.quick else 7)
+        self.slice_seconds = 0.002 if self.smoke else 0.06 if self.quick else 0.2
+        self.kinds = arguments.kinds or (rows.KINDS[:1] if self.quick else rows.KINDS)
+        self.count = arguments.documents or (2000 if self.smoke else 0)
+        self.only = re.compile(arguments.only or "")
+        self.build = os.path.join(ROOT, os.environ.get("BUILD", "build"))
+        self.programs = os.path.join(self.build, "bench", "bin")
+        self.peers = [peer for peer in ("gneiss", "raw") + rows.STORES
+                      if os.path.exists(os.path.join(self.programs, "worker-" + peer))
+                      and (not arguments.peers or peer in arguments.peers + ["gneiss"])]
+        self.quiet = arguments.quiet
+        self.began = time.monotonic()
+        self.below = None
+
+    def documents(self, kind):
+        return self.count or (20000 if kind == "large" and self.quick else 100000)
+
+    def wanted(self, name):
+        return self.only.search(name) is not None
+
+    def progress(self, text):
+        if not self.quiet:
+            print("%6.1f s  %s" % (time.monotonic() - self.began, text), file=sys.stderr, flush=True)
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    parser.add_argument("groups", nargs="*", choices=[[], *GROUPS], help="default: all")
+    parser.add_argument("--quick", action="store_true", help="small documents, short slices")
+    parser.add_argument("--only", metavar="REGEX", help="rows whose names match")
+    parser.add_argument("--kinds", nargs="+", choices=rows.KINDS)
+    parser.add_argument("--peers", nargs="+", help="these only")
+    parser.add_argument("--documents", type=int)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--smoke", action="store_true",
+                        help="does it work? tiny counts; nothing is kept")
+    parser.add_argument("--report", action="store_true",
+                        help="also write the tables into doc/performance.md")
+    return parser.parse_args()
+
+
+def main():
+    arguments = parse()
+    options = Options(arguments)
+    folder = os.path.join(options.build, "bench")
+    os.makedirs(folder, exist_ok=True)
+    options.below = tempfile.mkdtemp(prefix="data-", dir=folder)
+    try:
+        for name in arguments.groups or GROUPS:
+            results = GROUPS[name](options)
+            kept = options.below if options.smoke else folder
+            report.save(kept, name, results, options)
+            report.plot(results, os.path.join(kept, name + ".svg"))
+            print("\n%s\n\n%s" % (report.ratio_table(results), report.bar_table(results)))
+    finally:
+        shutil.rmtree(options.below, ignore_errors=True)
+    if arguments.report:
+        report.write_page(folder)
+
+
+if __name__ == "__main__":
+    main()
