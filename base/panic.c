@@ -1,5 +1,9 @@
 /*
  * panic.c - stopping at once.
+ *
+ * The critical depth is raised for good before anything else: whoever cleans up after dead
+ * processes then knows that shared memory, or the disk, is not to be trusted, wherever this one
+ * stood, and restarts everything.
  */
 #include "base/panic.h"
 
@@ -8,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/crit.h"
 
 #define FRAMES_MAX 48
 
@@ -29,6 +35,7 @@ panic(const char *file, int line, const char *why)
 
     if (depth++ > 0)
         abort(); /* the report itself failed */
+    crit_begin();
     size = snprintf(text, sizeof text, "PANIC %s:%d: %s\n", file, line, why);
     if (size > (int)sizeof text - 1)
         size = (int)sizeof text - 1;

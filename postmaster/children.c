@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "postmaster/title.h"
 
@@ -26,7 +27,7 @@ static void (*prepare_child)(enum child_kind kind);
 static struct {
     struct child *child;
     size_t count, capacity;
-    unsigned by_kind[CHILD_KIND_COUNT];
+    unsigned by_kind[CHILD_KIND_COUNT], zombies[CHILD_KIND_COUNT];
 } list;
 
 void
@@ -88,7 +89,9 @@ children_start(enum child_kind kind, const struct child_env *env)
             ERR_TOO_MANY, "could not start a %s: %s", mains[kind].title, strerror(errno));
     if (pid == 0)
         live(kind, env, parent);
-    list.child[list.count++] = (struct child){ .pid = pid, .kind = kind, .place = env->place };
+    list.child[list.count++] = (struct child){
+        .pid = pid, .kind = kind, .place = env->place, .started_ns = clock_now_ns()
+    };
     list.by_kind[kind]++;
     return OK;
 }
@@ -103,6 +106,8 @@ look_at(struct child *child)
         info.si_pid != child->pid)
         return false;
     child->ended = true;
+    child->ended_ns = clock_now_ns();
+    list.zombies[child->kind]++;
     child->by_signal = info.si_code != CLD_EXITED;
     child->code = info.si_status;
     return true;
@@ -120,13 +125,16 @@ children_ended(struct child *ended)
     return false;
 }
 
-pid_t
-children_zombie(void)
+struct child *
+children_zombie(size_t *at)
 {
-    for (size_t i = 0; i < list.count; i++)
-        if (list.child[i].ended)
-            return list.child[i].pid;
-    return 0;
+    while (*at < list.count) {
+        struct child *child = &list.child[(*at)++];
+
+        if (child->ended)
+            return child;
+    }
+    return NULL;
 }
 
 bool
@@ -139,6 +147,8 @@ children_release(pid_t pid, struct child *child)
         *child = list.child[i];
         list.child[i] = list.child[--list.count];
         list.by_kind[child->kind]--;
+        if (child->ended)
+            list.zombies[child->kind]--;
         return true;
     }
     return false;
@@ -148,6 +158,12 @@ unsigned
 children_count(enum child_kind kind)
 {
     return list.by_kind[kind];
+}
+
+unsigned
+children_living(enum child_kind kind)
+{
+    return list.by_kind[kind] - list.zombies[kind];
 }
 
 unsigned

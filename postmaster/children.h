@@ -8,6 +8,8 @@
 #define POSTMASTER_CHILDREN_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -24,17 +26,25 @@ enum child_kind {
     CHILD_KIND_COUNT
 };
 
+/* What the death of a child means while the server runs. */
+enum child_death {
+    CHILD_DEATH_IS_FINAL,    /* what it was to do cannot be left undone */
+    CHILD_DEATH_IS_BURIED,   /* the undertaker cleans up after it */
+    CHILD_DEATH_IS_INHERITED /* its successor cleans up after it, then goes on with its work */
+};
+
 /* What a child needs of its parent; copied at fork by the fork itself. */
 struct child_env {
     void *context;  /* handed to `run` */
     unsigned place; /* a backend's, on the scoreboard */
 };
 
-/* One row for each kind, in children.c's table of mains. */
+/* One row for each kind, in the table of mains. */
 struct child_main {
     const char *title;
     int (*run)(const struct child_env *env); /* yields the exit code */
     bool worker; /* lives as long as the server; another is started when it has ended */
+    enum child_death death;
 };
 
 /* The mains, by kind; set once by the postmaster. */
@@ -51,20 +61,25 @@ struct child {
     pid_t pid;
     enum child_kind kind;
     unsigned place;
-    bool ended;     /* found by children_ended; still a zombie */
-    bool by_signal; /* then `code` is the signal, else the exit code */
+    int64_t started_ns, ended_ns;
+    unsigned orders; /* how often the undertaker was told to clean up after it */
+    bool ordered;    /* it was, and has not answered */
+    bool ended;      /* found by children_ended; still a zombie */
+    bool by_signal;  /* then `code` is the signal, else the exit code */
     int code;
 };
 /* A child that has ended and was not told of yet; false: there is none.  It stays on the list, and
    its pid its own, until children_release. */
 bool children_ended(struct child *ended);
-/* One that was told of and not released; 0: none. */
-pid_t children_zombie(void);
+/* Walk over those that were told of and not released: `*at` begins at 0; NULL at the end.  Valid
+   until the next call of anything else here. */
+struct child *children_zombie(size_t *at);
 /* Let the zombie go; true: it was on the list. */
 bool children_release(pid_t pid, struct child *child);
 
 unsigned children_count(enum child_kind kind); /* zombies included */
 unsigned children_count_all(void);
+unsigned children_living(enum child_kind kind); /* without them */
 void children_signal(enum child_kind kind, int signal);
 void children_signal_all(int signal);
 

@@ -28,6 +28,7 @@
 #include "storage/txn/txn.h"
 
 #define STARTUP_MEMORY ((size_t)64 << 20)
+#define EXIT_AT_ONCE   3
 
 static enum interrupt on_term; /* const after mains_prepare */
 
@@ -52,11 +53,12 @@ raise_reload(int signal)
     interrupt_raise_self(INTERRUPT_RELOAD);
 }
 
+/* Whatever it holds is let go of by the undertaker: so not with 0, as one that ended in order. */
 static void
 exit_at_once(int signal)
 {
     (void)signal;
-    _exit(0);
+    _exit(EXIT_AT_ONCE);
 }
 
 static void
@@ -293,12 +295,12 @@ run_backend(const struct child_env *env)
 }
 
 const struct child_main mains_table[CHILD_KIND_COUNT] = {
-    [CHILD_STARTUP] = { "startup", run_startup, false },
-    [CHILD_CLOSER] = { "closer", run_closer, false },
-    [CHILD_CHECKPOINTER] = { "checkpointer", run_checkpointer, true },
-    [CHILD_WAL_WRITER] = { "wal writer", run_wal_writer, true },
-    [CHILD_BUFFER_WRITER] = { "buffer writer", run_buffer_writer, true },
-    [CHILD_AUTOVACUUM] = { "autovacuum", run_autovacuum, true },
-    [CHILD_UNDERTAKER] = { "undertaker", run_undertaker, true },
-    [CHILD_BACKEND] = { "backend", run_backend, false },
+    [CHILD_STARTUP] = { "startup", run_startup, false, CHILD_DEATH_IS_FINAL },
+    [CHILD_CLOSER] = { "closer", run_closer, false, CHILD_DEATH_IS_FINAL },
+    [CHILD_CHECKPOINTER] = { "checkpointer", run_checkpointer, true, CHILD_DEATH_IS_BURIED },
+    [CHILD_WAL_WRITER] = { "wal writer", run_wal_writer, true, CHILD_DEATH_IS_BURIED },
+    [CHILD_BUFFER_WRITER] = { "buffer writer", run_buffer_writer, true, CHILD_DEATH_IS_BURIED },
+    [CHILD_AUTOVACUUM] = { "autovacuum", run_autovacuum, true, CHILD_DEATH_IS_BURIED },
+    [CHILD_UNDERTAKER] = { "undertaker", run_undertaker, true, CHILD_DEATH_IS_INHERITED },
+    [CHILD_BACKEND] = { "backend", run_backend, false, CHILD_DEATH_IS_BURIED },
 };

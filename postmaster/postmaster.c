@@ -10,13 +10,16 @@
  *
  *   QUIT in any state: children are killed, exit 0; the next start recovers.
  *   TERM while STARTING or CRASHED: as QUIT, there is nothing to be finished.
- *   A bad death while DRAINING or SETTLING: as QUIT, but exit 1.
+ *   A death while RUNNING or DRAINING is the undertaker's business; only what it cannot put right
+ *   leads to CRASHED, or, when the server is stopping anyway, to an exit with 1 without a last
+ *   checkpoint.  So does a bad death while SETTLING.
  *
  * INVARIANTS
  *   P1  Sockets that listen stay open through CRASHED and STARTING: clients wait in the backlog.
  *   P2  Shared memory is made anew only when no child is left.
  *   P3  There are always idle backends, up to spare_backends beyond max_connections, so that even
  *       the client that cannot be served is told so.
+ *   P4  A fork that fails ends nothing: it is tried again, FORK_PAUSE_NS later.
  */
 #include "postmaster/postmaster.h"
 
@@ -28,7 +31,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "backend/command/cursors.h"
@@ -37,6 +39,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/panic.h"
+#include "postmaster/burials.h"
 #include "postmaster/children.h"
 #include "postmaster/mains.h"
 #include "postmaster/title.h"
@@ -45,10 +48,13 @@
 
 #define START_WAIT_MS \
     10000 /* for the lock and the addresses of a server that is just dying (T46) */
-#define BURIAL_NS     ((int64_t)10 * 1000000000)
-#define KILL_AFTER_NS ((int64_t)5 * 1000000000)
-#define LOOK_MS       1000
-#define MALLOC_LARGE  (256 << 10)
+#define KILL_AFTER_NS  ((int64_t)5 * 1000000000)
+#define FORK_PAUSE_NS  ((int64_t)1000000000)
+#define DEATH_PAUSE_NS ((int64_t)100000000)  /* after a child that died young */
+#define YOUNG_NS       ((int64_t)1000000000) /* and by itself */
+#define STARTUPS_MAX   5u /* that may be killed in a row before the server gives up */
+#define LOOK_MS        1000
+#define MALLOC_LARGE   (256 << 10)
 
 enum state { STARTING, RUNNING, DRAINING, SETTLING, CLOSING, CRASHED, DONE };
 
@@ -71,9 +77,8 @@ static struct {
     int exit_code;
     int signal_fd;
     int nudge[2];
-    int orders[2];           /* to the undertaker, and its end */
-    unsigned burials;        /* dead children that the undertaker has not reported on */
-    int64_t burial_until_ns; /* it should have by then */
+    int64_t fork_from_ns; /* nothing is forked before; P4 */
+    unsigned startups;    /* killed in a row */
     int alive[2]; /* children hold the reading end; its end of file says that the parent is gone */
     int64_t drain_until_ns; /* then commands that still run are ended */
     int64_t kill_at_ns;     /* and then their processes */
@@ -110,25 +115,38 @@ start(enum child_kind kind, unsigned place)
         .listeners = &pm.listeners,
         .parent_fd = pm.alive[0],
         .nudge_fd = pm.nudge[1],
-        .orders_fd = pm.orders[1],
-        .private_fd = { pm.signal_fd, pm.nudge[0], pm.alive[1], pm.orders[0] },
+        .orders_fd = burials_undertaker_fd(),
+        .private_fd = { pm.signal_fd, pm.nudge[0], pm.alive[1], burials_fd() },
     };
     struct child_env env = { .context = &context, .place = place };
 
+    if (clock_now_ns() < pm.fork_from_ns)
+        return false;
     if (children_start(kind, &env) != OK) {
-        log_error("%s", err_message());
+        log_error("%s; trying again", err_message());
+        pm.fork_from_ns = clock_now_ns() + FORK_PAUSE_NS;
         return false;
     }
     return true;
+}
+
+/* One of those that there is one of, unless a dead one still has its place. */
+static void
+keep(enum child_kind kind)
+{
+    unsigned there = children_main(kind)->death == CHILD_DEATH_IS_INHERITED ? children_living(kind)
+                                                                            : children_count(kind);
+
+    if (there == 0)
+        (void)start(kind, 0);
 }
 
 static void
 keep_workers(void)
 {
     for (unsigned kind = 0; kind < CHILD_KIND_COUNT; kind++)
-        if (children_main((enum child_kind)kind)->worker &&
-            children_count((enum child_kind)kind) == 0)
-            (void)start((enum child_kind)kind, 0);
+        if (children_main((enum child_kind)kind)->worker)
+            keep((enum child_kind)kind);
 }
 
 /* P3. */
@@ -157,8 +175,7 @@ static void
 begin_recovery(void)
 {
     move(STARTING);
-    if (!start(CHILD_STARTUP, 0))
-        stop_now(1);
+    keep(CHILD_STARTUP);
 }
 
 static void
@@ -169,6 +186,7 @@ begin_running(void)
         stop_now(1);
         return;
     }
+    pm.startups = 0;
     move(RUNNING);
     keep_workers();
     keep_backends();
@@ -199,7 +217,6 @@ report_death(const struct child *child)
 static void
 crash(void)
 {
-    pm.burials = 0;
     if (pm.state == DRAINING || pm.state == SETTLING) {
         log_error("stopping without a last checkpoint; the next start recovers");
         stop_now(1);
@@ -224,47 +241,76 @@ release(pid_t pid)
 static void
 release_zombies(void)
 {
+    const struct child *child;
+    size_t at = 0;
+
+    burials_take_back();
+    while ((child = children_zombie(&at)) != NULL) {
+        release(child->pid);
+        at = 0;
+    }
+}
+
+/* Have the dead buried, and take note of who is. */
+static void
+bury(void)
+{
+    enum burials_answer answer;
     pid_t pid;
 
-    while ((pid = children_zombie()) > 0)
-        release(pid);
-}
-
-/* Hand a backend that died to the undertaker; it stays a zombie until that is done. */
-static void
-order_burial(const struct child *child)
-{
-    struct undertaker_order order = { child->pid, child->by_signal ? child->code : 0 };
-
-    if (children_count(CHILD_UNDERTAKER) == 0 ||
-        send(pm.orders[0], &order, sizeof order, MSG_DONTWAIT | MSG_NOSIGNAL) !=
-            (ssize_t)sizeof order) {
-        crash();
-        return;
-    }
-    pm.burials++;
-    pm.burial_until_ns = clock_now_ns() + BURIAL_NS;
-}
-
-static void
-take_reports(void)
-{
-    struct undertaker_report report;
-
-    while (recv(pm.orders[0], &report, sizeof report, MSG_DONTWAIT) == (ssize_t)sizeof report) {
-        if (pm.state != RUNNING && pm.state != DRAINING)
-            continue; /* of an undertaker that has been killed since */
-        if (!report.buried) {
+    burials_order();
+    while ((answer = burials_next(&pid)) != BURIALS_NONE) {
+        if (answer == BURIALS_DOUBT) {
             crash();
-            continue;
+            return;
         }
-        pm.burials--;
-        release(report.pid);
+        release(pid);
     }
-    if (pm.burials > 0 && clock_now_ns() > pm.burial_until_ns) {
-        log_error("the undertaker does not answer");
+    if (burials_hopeless())
         crash();
+}
+
+/* The startup process.  Recovery can begin anew as often as it is killed. */
+static void
+handle_end_of_startup(const struct child *child)
+{
+    release(child->pid);
+    if (ended_well(child)) {
+        begin_running();
+    } else if (child->by_signal && !undertaker_is_internal(child->code) &&
+               ++pm.startups < STARTUPS_MAX) {
+        report_death(child);
+        move(CRASHED);
+    } else {
+        if (child->by_signal)
+            report_death(child);
+        stop_now(1); /* it said why */
     }
+}
+
+static void
+handle_end_of_closer(const struct child *child)
+{
+    bool well = ended_well(child);
+
+    if (!well)
+        report_death(child);
+    release(child->pid);
+    pm.exit_code = well ? 0 : 1;
+    move(DONE);
+}
+
+/* One that died as soon as it lived, and not because it was killed, may do so again: not in a
+   circle that takes the whole processor. */
+static void
+note_young(const struct child *child)
+{
+    int64_t now_ns = clock_now_ns();
+    bool killed = child->by_signal && !undertaker_is_internal(child->code);
+
+    if (!killed && child->ended_ns - child->started_ns < YOUNG_NS &&
+        pm.fork_from_ns < now_ns + DEATH_PAUSE_NS)
+        pm.fork_from_ns = now_ns + DEATH_PAUSE_NS;
 }
 
 static void
@@ -277,27 +323,28 @@ handle_end_of(const struct child *child)
         return;
     }
     if (child->kind == CHILD_STARTUP) {
-        release(child->pid);
-        if (well)
-            begin_running();
-        else
-            stop_now(1); /* it said why */
-    } else if (child->kind == CHILD_CLOSER) {
-        if (!well)
-            report_death(child);
-        release(child->pid);
-        pm.exit_code = well ? 0 : 1;
-        move(DONE);
-    } else if (well) {
-        release(child->pid);
-    } else {
+        handle_end_of_startup(child);
+        return;
+    }
+    if (child->kind == CHILD_CLOSER) {
+        handle_end_of_closer(child);
+        return;
+    }
+    if (!well) {
         report_death(child);
-        if (child->kind == CHILD_BACKEND) {
-            order_burial(child);
-            return;
-        }
+        note_young(child);
+    }
+    if (pm.state == SETTLING) { /* there is no undertaker any more, or it is just leaving */
         release(child->pid);
-        crash();
+        if (!well)
+            crash();
+        return;
+    }
+    /* Also one that ended well is looked at: whoever ends it may be wrong about that. */
+    if (child->kind == CHILD_UNDERTAKER) {
+        burials_take_back();
+        if (child->by_signal && undertaker_is_internal(child->code))
+            crash();
     }
 }
 
@@ -345,11 +392,18 @@ advance(void)
 {
     switch (pm.state) {
     case RUNNING:
+        bury();
+        if (pm.state != RUNNING)
+            break;
         keep_workers();
         keep_backends();
         break;
     case DRAINING:
-        if (children_count(CHILD_BACKEND) > 0) {
+        keep(CHILD_UNDERTAKER);
+        bury();
+        if (pm.state != DRAINING)
+            break;
+        if (children_count(CHILD_BACKEND) > 0 || children_zombie(&(size_t){ 0 }) != NULL) {
             hurry();
             break;
         }
@@ -362,8 +416,7 @@ advance(void)
             break;
         }
         move(CLOSING);
-        if (!start(CHILD_CLOSER, 0))
-            stop_now(1);
+        keep(CHILD_CLOSER);
         break;
     case CRASHED:
         release_zombies();
@@ -377,7 +430,11 @@ advance(void)
         begin_recovery();
         break;
     case STARTING:
+        keep(CHILD_STARTUP);
+        break;
     case CLOSING:
+        keep(CHILD_CLOSER);
+        break;
     case DONE:
         break;
     }
@@ -442,21 +499,29 @@ drain_nudges(void)
         ;
 }
 
+/* How long to sleep if nothing happens. */
+static int
+pause_ms(void)
+{
+    int64_t rest_ms = (pm.fork_from_ns - clock_now_ns()) / 1000000 + 1;
+
+    return rest_ms > 0 && rest_ms < LOOK_MS ? (int)rest_ms : LOOK_MS;
+}
+
 static void
 loop(void)
 {
     struct pollfd wait_for[] = {
         { .fd = pm.signal_fd, .events = POLLIN },
         { .fd = pm.nudge[0], .events = POLLIN },
-        { .fd = pm.orders[0], .events = POLLIN },
+        { .fd = burials_fd(), .events = POLLIN },
     };
 
     while (pm.state != DONE) {
-        (void)poll(wait_for, sizeof wait_for / sizeof wait_for[0], LOOK_MS);
+        (void)poll(wait_for, sizeof wait_for / sizeof wait_for[0], pause_ms());
         drain_nudges();
         take_signals();
         look_for_ends();
-        take_reports();
         advance();
     }
     children_signal_all(SIGKILL);
@@ -521,9 +586,9 @@ bring_up(const struct postmaster_options *options)
         log_info("made the data directory '%s'", config->server_data_dir);
     }
     TRY_RETURN(catch_signals());
-    if (pipe2(pm.nudge, O_NONBLOCK | O_CLOEXEC) != 0 || pipe2(pm.alive, O_CLOEXEC) != 0 ||
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pm.orders) != 0)
+    if (pipe2(pm.nudge, O_NONBLOCK | O_CLOEXEC) != 0 || pipe2(pm.alive, O_CLOEXEC) != 0)
         return err_set_errno("could not make a pipe");
+    TRY_RETURN(burials_open());
     TRY_RETURN(engine_open(
         config, config->server_data_dir, more, sizeof more / sizeof more[0], START_WAIT_MS, true));
     return listeners_bind(&pm.listeners, config, options->given, START_WAIT_MS);

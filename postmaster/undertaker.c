@@ -4,7 +4,8 @@
  * The order is that of a rollback: light locks and page locks, pages being read or written, pins,
  * then the transactions (their waiters wake), and the slot last of all, so that whoever looks at
  * the dead process's number still finds it taken while anything is left.  Each step may be done
- * twice.
+ * twice: if the undertaker dies half-way outside a critical section, its successor cleans up after
+ * it, then does the same again (the order of burials: postmaster/burials.c).
  *
  * WHAT IT MAY NOT TRUST: a slot with crit above 0 (something shared is half changed), and what a
  * process did that ended by an internal fault: it may have written anywhere.  Both are answered
@@ -27,8 +28,8 @@
 #include "storage/collection/catalog.h"
 #include "storage/txn/txn.h"
 
-static bool
-is_internal(int signal)
+bool
+undertaker_is_internal(int signal)
 {
     return signal == SIGSEGV || signal == SIGBUS || signal == SIGABRT || signal == SIGILL ||
            signal == SIGFPE || signal == SIGSYS || signal == SIGTRAP;
@@ -53,13 +54,13 @@ bury(const struct undertaker_order *order, const char *crash_isolation)
     uint32_t crit;
 
     if (slot < 0)
-        return true; /* it held nothing yet, or no longer */
+        return true; /* it held nothing yet, or no longer: the usual end */
     crit = atomic_load(&proc_at((unsigned)slot)->crit);
     if (crit > 0) {
         log_error("process %ld died in the middle of a change", (long)order->pid);
         return false;
     }
-    if (is_internal(order->signal) && strcmp(crash_isolation, "fast") != 0) {
+    if (undertaker_is_internal(order->signal) && strcmp(crash_isolation, "fast") != 0) {
         log_error("process %ld died of an internal fault", (long)order->pid);
         return false;
     }

@@ -3,8 +3,8 @@
  *
  * The postmaster keeps the dead child as a zombie (so its pid stays its own) and sends its pid; the
  * undertaker, a process of its own, lets go of all that the child's slot says it held, ends its
- * transactions, gives the slot back, and answers whether that could be done.  If it could not, or
- * the undertaker dies itself, everything is restarted from the log.
+ * transactions, gives the slot back, and answers whether that could be done.  If it could not,
+ * everything is restarted from the log.
  */
 #ifndef POSTMASTER_UNDERTAKER_H
 #define POSTMASTER_UNDERTAKER_H
@@ -20,6 +20,9 @@ struct undertaker_report {
     pid_t pid;
     bool buried; /* false: restart */
 };
+
+/* Is this how a process ends that did something wrong itself?  Else it was ended from outside. */
+bool undertaker_is_internal(int signal);
 
 /* Serve orders from `fd` (a SOCK_SEQPACKET socket) until its end or INTERRUPT_TERMINATE.  The
  * caller has a slot. */

@@ -56,11 +56,11 @@ struct place {
 
 static struct table {
     struct lwlock lock;
-    uint32_t count;      /* const after init */
-    uint32_t free;       /* first of the chain; guard: lock */
-    uint32_t high_water; /* no place at or above was ever used; guard: lock */
-    uint32_t run;        /* number of this run of the server; const after init */
-    _Atomic uint64_t open;
+    uint32_t count;         /* const after init */
+    uint32_t free;          /* first of the chain; guard: lock */
+    uint32_t high_water;    /* no place at or above was ever used; guard: lock */
+    uint32_t run;           /* number of this run of the server; const after init */
+    _Atomic uint64_t open;  /* guard: lock; read by all */
     _Atomic uint32_t swept; /* files of earlier runs are gone */
     uint32_t pad[3];
     char dir[DIR_MAX]; /* for files; const after init */
@@ -121,8 +121,8 @@ chain(struct place *place, uint32_t index)
     place->entry.query_size = place->entry.state_size = place->entry.next_size = 0;
     place->next = shared->free;
     shared->free = index;
-    crit_end();
     (void)atomic_fetch_sub_explicit(&shared->open, 1, memory_order_relaxed);
+    crit_end();
 }
 
 static void
@@ -202,9 +202,9 @@ cursors_table_add(uint32_t *index)
         place->killed = false;
         place->entry.id = new_id(*index);
         place->entry.no_timeout = false;
+        (void)atomic_fetch_add_explicit(&shared->open, 1, memory_order_relaxed);
         crit_end();
         ledger_confirm(entry);
-        (void)atomic_fetch_add_explicit(&shared->open, 1, memory_order_relaxed);
     }
     lwlock_release(&shared->lock);
     (void)fault_pass(FAULT_CURSOR_TAKEN);

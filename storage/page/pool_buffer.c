@@ -38,7 +38,7 @@
  *   in enter or leave: it was in a critical section; everything is rebuilt from the log.
  *   between leave and enter: the buffer has no page and one pin, which is dropped; the clock
  *       finds it.
- *   counting pins for another: the undertaker died, and everything is rebuilt from the log.
+ *   counting pins for another: `counter` names it, and whoever goes on with its work counts again.
  */
 #include "storage/page/pool_buffer.h"
 
@@ -52,10 +52,11 @@
 #include "shmem/proc.h"
 #include "storage/page/datafile.h"
 
-#define CHAIN_MAX    64u        /* steps of a glance: it may have strayed into another chain */
-#define DOUBT_NS_MAX 6000000000 /* longer than a census may last */
-#define PAGE_ALIGN   4096u
-#define LEAST_COUNT  16u
+#define CHAIN_MAX       64u        /* steps of a glance: it may have strayed into another chain */
+#define COUNTER_NO_SLOT UINT32_MAX /* of who counts */
+#define DOUBT_NS_MAX    6000000000 /* longer than a census may last */
+#define PAGE_ALIGN      4096u
+#define LEAST_COUNT     16u
 
 struct held {
     buffer_t buffer;
@@ -475,24 +476,28 @@ forget_private(unsigned slot, buffer_t number)
     memmove(mine, mine + 1, (size_t)(&held[held_count] - mine) * sizeof *mine);
 }
 
-/* Set FROZEN; who finds it set waits for the other count. */
+/* Become the one who counts: waits for another that does, takes over from a dead one.  Then set
+   FROZEN. */
 static err_t
-freeze(struct buffer *buffer, uint32_t *state)
+freeze(struct buffer *buffer)
 {
     int64_t until_ns = clock_now_ns() + DOUBT_NS_MAX;
+    uint32_t me = proc_self != NULL ? proc_self->index + 1 : COUNTER_NO_SLOT;
+    uint32_t counter = 0;
 
-    *state = atomic_load(&buffer->state);
-    for (;;) {
-        if ((*state & BUFFER_FROZEN) != 0) {
+    while (!atomic_compare_exchange_strong(&buffer->counter, &counter, me)) {
+        if (counter == me)
+            break;
+        if (counter == COUNTER_NO_SLOT || !proc_is_dead(counter - 1)) {
             if (clock_now_ns() > until_ns)
                 return err_set(ERR_INTERNAL, "could not count the pins of a buffer: a count that "
                                              "was begun before does not end");
             (void)sched_yield();
-            *state = atomic_load(&buffer->state);
-        } else if (atomic_compare_exchange_weak(&buffer->state, state, *state | BUFFER_FROZEN)) {
-            return OK;
+            counter = 0;
         }
     }
+    (void)pool_buffer_set(buffer, BUFFER_FROZEN, 0);
+    return OK;
 }
 
 /* Count the pins of all others, whatever the dead one's entry says: so it does not matter who
@@ -509,12 +514,13 @@ release_pin(unsigned slot, uint64_t id, enum ledger_state ledger)
     if (id == 0 || id > shared->count)
         return err_set(ERR_INTERNAL, "could not unpin buffer %ju: there is none", (uintmax_t)id);
     buffer = pool_buffer_at((buffer_t)id);
-    TRY_RETURN(freeze(buffer, &state));
+    TRY_RETURN(freeze(buffer));
     err = ledger_census(LEDGER_PIN, id, slot, &pins);
     state = atomic_load(&buffer->state);
     while (!atomic_compare_exchange_weak(&buffer->state, &state,
         err == OK ? (state & ~(BUFFER_PINS | BUFFER_FROZEN)) | pins : state & ~BUFFER_FROZEN))
         ;
+    atomic_store(&buffer->counter, 0);
     forget_private(slot, (buffer_t)id);
     return err;
 }

@@ -34,10 +34,11 @@ struct buffer {
     _Atomic uint32_t state;   /* guard: compare and swap */
     _Atomic uint32_t version; /* odd: bytes may change.  guard: content exclusive, or io */
     struct lwlock content;
-    _Atomic uint32_t next; /* chain in the table, buffer + 1.  guard: partition's lock */
-    _Atomic uint32_t io;   /* slot + 1 of who reads or writes it; 0: nobody.  guard: CAS */
-    struct condition idle; /* changes when io becomes 0 */
-    uint64_t pad[2];
+    _Atomic uint32_t next;    /* chain in the table, buffer + 1.  guard: partition's lock */
+    _Atomic uint32_t io;      /* slot + 1 of who reads or writes it; 0: nobody.  guard: CAS */
+    struct condition idle;    /* changes when io becomes 0 */
+    _Atomic uint32_t counter; /* slot + 1 of who counts the pins for a dead process.  guard: CAS */
+    uint32_t pad[3];
 };
 _Static_assert(sizeof(struct buffer) == 64, "a cache line");
 

@@ -1,0 +1,141 @@
+/*
+ * burials.c - dead children, from their end until the undertaker has let go of what they held.
+ *
+ * INVARIANTS
+ *   U1  An order is on its way, being carried out, or answered for exactly the zombies that are
+ *       `ordered`, as long as the undertaker they were given to lives.
+ *   U2  When it has died, what is left in either direction of the socket is thrown away before
+ *       another is told anything: so an answer is always the living one's.
+ *   U3  A dead undertaker is ordered before all others: what it held while it cleaned up must not
+ *       stand in its successor's way.
+ */
+#include "postmaster/burials.h"
+
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "postmaster/children.h"
+#include "postmaster/undertaker.h"
+
+#define PATIENCE_NS                                                              \
+    ((int64_t)10 * 1000000000) /* longer than a census waits for one that stands \
+                                */
+#define ORDERS_MAX 4u /* undertakers that may die over one child before everything is restarted */
+
+static struct {
+    int postmaster, undertaker; /* the two ends */
+    int64_t moved_ns;           /* when an order or an answer last passed */
+} burials = { .postmaster = -1, .undertaker = -1 };
+
+err_t
+burials_open(void)
+{
+    int ends[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+        return err_set_errno("could not make the undertaker's socket");
+    burials.postmaster = ends[0];
+    burials.undertaker = ends[1];
+    return OK;
+}
+
+int
+burials_fd(void)
+{
+    return burials.postmaster;
+}
+
+int
+burials_undertaker_fd(void)
+{
+    return burials.undertaker;
+}
+
+static bool
+order(struct child *child)
+{
+    struct undertaker_order order = { child->pid, child->by_signal ? child->code : 0 };
+
+    if (send(burials.postmaster, &order, sizeof order, MSG_DONTWAIT | MSG_NOSIGNAL) !=
+        (ssize_t)sizeof order)
+        return false; /* the socket is full: later */
+    child->ordered = true;
+    child->orders++;
+    burials.moved_ns = clock_now_ns();
+    return true;
+}
+
+/* Those of this kind, or all others. */
+static bool
+order_some(bool undertakers)
+{
+    struct child *child;
+    size_t at = 0;
+
+    while ((child = children_zombie(&at)) != NULL)
+        if (!child->ordered && (child->kind == CHILD_UNDERTAKER) == undertakers && !order(child))
+            return false;
+    return true;
+}
+
+void
+burials_order(void)
+{
+    if (children_living(CHILD_UNDERTAKER) > 0 && order_some(true)) /* U3 */
+        (void)order_some(false);
+}
+
+static void
+drain(int fd)
+{
+    char bytes[64];
+
+    while (recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
+        ;
+}
+
+void
+burials_take_back(void)
+{
+    struct child *child;
+    size_t at = 0;
+
+    drain(burials.postmaster); /* U2 */
+    drain(burials.undertaker);
+    while ((child = children_zombie(&at)) != NULL)
+        child->ordered = false;
+}
+
+enum burials_answer
+burials_next(pid_t *pid)
+{
+    struct undertaker_report report;
+
+    if (recv(burials.postmaster, &report, sizeof report, MSG_DONTWAIT) != (ssize_t)sizeof report)
+        return BURIALS_NONE;
+    burials.moved_ns = clock_now_ns();
+    *pid = report.pid;
+    return report.buried ? BURIALS_DONE : BURIALS_DOUBT;
+}
+
+bool
+burials_hopeless(void)
+{
+    int64_t long_ago_ns = clock_now_ns() - PATIENCE_NS;
+    const struct child *child;
+    size_t at = 0;
+
+    while ((child = children_zombie(&at)) != NULL) {
+        if (child->ended_ns < long_ago_ns && burials.moved_ns < long_ago_ns) {
+            log_error("the undertaker does not answer");
+            return true;
+        }
+        if (!child->ordered && child->orders >= ORDERS_MAX) {
+            log_error("%u undertakers died while they cleaned up after process %ld", child->orders,
+                (long)child->pid);
+            return true;
+        }
+    }
+    return false;
+}

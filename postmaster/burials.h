@@ -1,0 +1,33 @@
+/*
+ * burials.h - dead children, from their end until the undertaker has let go of what they held.
+ *
+ * The postmaster's side of the undertaker's socket.  A dead child stays a zombie, so that its pid
+ * stays its own, until the answer has come; who is to be buried is therefore the list of zombies,
+ * and an undertaker that dies itself leaves nothing behind that is not known: its successor is told
+ * to bury it first, and then all others again.
+ */
+#ifndef POSTMASTER_BURIALS_H
+#define POSTMASTER_BURIALS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+err_t burials_open(void) MUST_CHECK;
+int burials_fd(void);            /* readable when an answer has come */
+int burials_undertaker_fd(void); /* the undertaker's end */
+
+/* Tell the undertaker, if one lives, of all zombies that it was not told of. */
+void burials_order(void);
+/* Nothing is on order any more: the undertaker has died, or everything is made anew. */
+void burials_take_back(void);
+
+enum burials_answer { BURIALS_NONE, BURIALS_DONE, BURIALS_DOUBT };
+/* The next answer.  DONE: this one may be released.  DOUBT: everything is to be restarted. */
+enum burials_answer burials_next(pid_t *pid);
+
+/* The undertaker has not answered for too long, or has died over the same child too often. */
+bool burials_hopeless(void);
+
+#endif
