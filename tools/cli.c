@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/version.h"
+#include "tools/bench.h"
 #include "tools/daemon.h"
 #include "tools/datadir.h"
 #include "tools/loader.h"
@@ -44,6 +45,7 @@ static const struct cli_verb *const verbs[] = {
     &shell_verb,
     &loader_verb,
     &unloader_verb,
+    &bench_verb,
     &datadir_check_verb,
     &datadir_inspect_verb,
     &settings_verb,
