@@ -64,8 +64,12 @@ claim_page(const struct heap *heap, bool *search, buffer_t *buffer, block_t *blo
         if (heappage_empty(pool_page(*buffer)))
             return OK;
 
+        /* One that has nothing but dead items has room for all that an empty page has, but cannot
+           be had: if the map said so, it would be found for ever. */
         size_t left = heappage_free(pool_page(*buffer));
 
+        if (left >= heappage_empty_free())
+            left = heappage_empty_free() - wal_page_size / 256u;
         pool_unlock(*buffer);
         pool_unpin(*buffer);
         TRY_RETURN(freespace_note(heap->map, *block, left));

@@ -4,6 +4,7 @@
 #include "heapfixture.h"
 
 #include "storage/heap/heappage.h"
+#include "storage/heap/prune.h"
 #include "storage/page/freespace.h"
 
 static void
@@ -300,6 +301,41 @@ overflow_pages_are_used_again(void **state)
     free(row);
 }
 
+/* Such a page has room for all that an empty one has, but no part of a long row may go there. */
+static void
+a_page_of_dead_items_is_passed_over(void **state)
+{
+    _Alignas(8) uint8_t page[PAGE_SIZE_MAX];
+    uint8_t *row = malloc(100000);
+    struct txn *txn = fixture_begin(TXN_SNAPSHOT);
+    struct prune_plan plan;
+    struct row_id root;
+    buffer_t buffer;
+
+    (void)state;
+    fill_row(row, 100000, 3, false);
+    OKAY(heap_insert(NULL, &fixture_heap, txn, (struct bytes){ row, 100 }, &root));
+    fixture_commit(txn);
+    txn = fixture_begin(TXN_SNAPSHOT);
+    assert_int_equal(fixture_delete(txn, root, NULL), HEAP_DONE);
+    fixture_commit(txn);
+    OKAY(pool_pin((struct page_id){ fixture_heap.file, root.block }, POOL_NORMAL, &buffer));
+    pool_lock(buffer, LW_EXCLUSIVE);
+    OKAY(prune_page(buffer, true, &plan));
+    pool_unlock(buffer);
+    pool_unpin(buffer);
+    OKAY(pool_copy((struct page_id){ fixture_heap.file, root.block }, POOL_NORMAL, page));
+    assert_int_equal(
+        heappage_item_state(heappage_item(page, root.item)), HEAPPAGE_DEAD); /* not unused */
+    assert_true(heappage_free(page) >= heappage_empty_free());
+    OKAY(freespace_note(fixture_heap.map, root.block, heappage_free(page)));
+    txn = fixture_begin(TXN_SNAPSHOT);
+    OKAY(heap_insert(NULL, &fixture_heap, txn, (struct bytes){ row, 100000 }, &root));
+    fixture_commit(txn);
+    assert_int_equal(fixture_check(), 1);
+    free(row);
+}
+
 static void
 many_rows_go_in_with_few_records(void **state)
 {
@@ -519,6 +555,7 @@ main(void)
         TEST(liveness_tells_unique_indexes_what_they_must_know),
         TEST(rows_of_every_size_come_back),
         TEST(overflow_pages_are_used_again),
+        TEST(a_page_of_dead_items_is_passed_over),
         TEST(many_rows_go_in_with_few_records),
         TEST(a_map_that_promises_too_much_is_corrected),
         TEST(rows_that_overlap_are_damage_and_no_more),
