@@ -1,9 +1,9 @@
 """The rows of stores in this process: Gneiss as a library, beside other libraries."""
 import rows
-from workers import Worker, rate, total
+from workers import Worker, calibrate, rate, take_turns
 
 # How long a slice of work should take, and the least and most of it.
-LEAST = {"insert": 64, "batch": 8000, "scan": 2, "equal": 20, "range": 4}
+LEAST = {"insert": 8, "batch": 1000, "scan": 1, "equal": 20, "range": 4}
 MOST = {"insert": 20000, "batch": 200000, "delete": 20000, "update": 200000}
 
 
@@ -35,25 +35,19 @@ class Group:
             worker.close()
 
     # ---- one row ----
-    def count_for(self, row, worker):
-        """So many operations take about as long as a slice should; found by a first slice, which
-        warms up and is not counted."""
+    def count_for(self, row, peer, beats):
         verb = row["verb"]
         if self.options.smoke:
-            return 1000 if verb == "batch" else 16
+            return 1000 if verb == "batch" else 16 // beats
         if verb == "first":
-            return min(self.documents, 40000)
-        count = LEAST.get(verb, 500)
-        while True:
-            took = self.slice(row, worker, count)["wall"]
-            if took > self.options.slice_seconds / 8 or count >= MOST.get(verb, 10 ** 9):
-                break
-            count *= 4
-        count = int(count * self.options.slice_seconds / max(took, 1e-6))
-        count = max(LEAST.get(verb, 500), min(count, MOST.get(verb, 10 ** 9)))
-        return count // 8000 * 8000 if verb == "batch" else count
+            return min(self.documents, 40000) // beats
+        count = calibrate(lambda count: self.slice(row, peer, count),
+                          self.options.slice_seconds / beats, LEAST.get(verb, 200),
+                          MOST.get(verb, 10 ** 9))
+        return count // 1000 * 1000 if verb == "batch" else count
 
-    def slice(self, row, worker, count):
+    def slice(self, row, peer, count):
+        worker = self.workers[peer]
         if row["verb"] == "delete" and worker.inserted["grow"] - worker.deleted < count:
             worker.do("batch", "grow", 10 * count)
         if row.get("reopen"):
@@ -63,21 +57,14 @@ class Group:
         return worker.do(row["verb"], row["table"], count, self.seed)
 
     def measure(self, row):
-        workers = [worker for peer, worker in self.workers.items()
-                   if peer != "raw" or row.get("raw")]
-        for worker in workers:
-            worker.do("durable", count=1 if row.get("durable") else 0)
-        beats = row.get("beats", 2)
-        counts = {worker.peer: max(1, self.count_for(row, worker) // beats) for worker in workers}
+        peers = [peer for peer in self.workers if peer != "raw" or row.get("raw")]
+        beats = self.options.beats(row, 2)
+        for peer in peers:
+            self.workers[peer].do("durable", count=1 if row.get("durable") else 0)
+        counts = {peer: self.count_for(row, peer, beats) for peer in peers}
         self.options.progress("%s, %s" % (row["name"], self.kind))
-        rounds = {worker.peer: [] for worker in workers}
-        for _ in range(self.options.rounds):
-            beaten = {worker.peer: [] for worker in workers}
-            for beat in range(beats):
-                for worker in workers if beat % 2 == 0 else reversed(workers):
-                    beaten[worker.peer].append(self.slice(row, worker, counts[worker.peer]))
-            for peer, slices in beaten.items():
-                rounds[peer].append(total(slices))
+        rounds = take_turns(peers, lambda peer: self.slice(row, peer, counts[peer]),
+                            self.options.rounds, beats)
         unit = row.get("unit", "operations")
         return {"group": "in-process", "name": row["name"], "kind": self.kind,
                 "documents": self.documents, "clock": row["clock"], "unit": unit,

@@ -34,3 +34,37 @@ INPROCESS = [
 # A row against another row of Gneiss in the same run: documents a second against the scan's.
 # 400,000 where the scan gives 5,000,000.
 AGAINST_SCAN = {"index equality": 0.08, "index range": 0.08}
+
+# Over the wire, small documents.  `language` is what Gneiss is asked in; bars by number of clients.
+WIRE = [
+    {"name": "get by _id, mongo protocol", "verb": "get", "table": "docs", "language": "mongo",
+     "peers": ("postgres", "echo"),
+     "bars": {1: {"postgres": 1.3}, 8: {"postgres": 1.3}, 50: {"postgres": 1.3}}},
+    {"name": "get by _id, text protocol", "verb": "get", "table": "docs", "language": "text",
+     "peers": ("redis", "echo"),
+     "bars": {1: {"redis": 1.0}, 8: {"redis": 0.7}, 50: {"redis": 0.7}}},
+    {"name": "get by _id, text protocol, pipelined 16", "verb": "get", "table": "docs",
+     "language": "text", "pipeline": 16, "peers": ("redis", "echo"),
+     "bars": {1: {"redis": 0.5}, 8: {"redis": 0.5}, 50: {"redis": 0.5}}},
+    {"name": "get by _id, mongo protocol, pipelined 16", "verb": "get", "table": "docs",
+     "language": "mongo", "pipeline": 16, "peers": ("postgres", "echo"), "bars": {}},
+    {"name": "durable insert, mongo protocol", "verb": "insert", "table": "grow",
+     "language": "mongo", "peers": ("postgres", "redis"), "beats": 8,
+     "bars": {1: {"postgres": 1.0}, 8: {"postgres": 1.5}, 50: {"postgres": 2.0, "redis": 0.5}}},
+    {"name": "four gets to one durable update, mongo protocol", "verb": "mixed", "table": "docs",
+     "language": "mongo", "peers": ("postgres", "redis"), "beats": 8, "bars": {}},
+    {"name": "index equality, mongo protocol", "verb": "equal", "table": "indexed",
+     "language": "mongo", "peers": ("postgres",), "unit": "documents",
+     "bars": {clients: {"postgres": 1.5} for clients in (1, 8, 50)}},
+    {"name": "index range, mongo protocol", "verb": "range", "table": "indexed",
+     "language": "mongo", "peers": ("postgres",), "unit": "documents",
+     "bars": {clients: {"postgres": 1.5} for clients in (1, 8, 50)}},
+    {"name": "connect, get, close, mongo protocol", "verb": "cycle", "table": "docs",
+     "language": "mongo", "peers": ("postgres", "redis"), "clients": (1,),
+     "bars": {1: {"postgres": 5.0}}},
+]
+CLIENTS = (1, 8, 50)
+
+# Sessions that say nothing beside eight that are busy: the rate with them to the rate without.
+IDLE = {"name": "get by _id, mongo protocol, beside 500 idle sessions", "busy": 8, "idle": 500,
+        "bar": 0.95}

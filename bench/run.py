@@ -11,9 +11,10 @@ import time
 import inprocess
 import report
 import rows
+import wirerows
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-GROUPS = {"inprocess": inprocess.run}
+GROUPS = {"inprocess": inprocess.run, "wire": wirerows.run}
 
 
 class Options:
@@ -22,20 +23,29 @@ class Options:
         self.smoke = arguments.smoke
         self.rounds = arguments.rounds or (1 if self.smoke else 5 if self.quick else 7)
         self.slice_seconds = 0.002 if self.smoke else 0.06 if self.quick else 0.2
-        self.kinds = arguments.kinds or (rows.KINDS[:1] if self.quick else rows.KINDS)
+        self.kinds = arguments.kinds or (rows.KINDS[:1] if self.quick or self.smoke else rows.KINDS)
+        self.clients = (8,) if self.smoke else rows.CLIENTS
         self.count = arguments.documents or (2000 if self.smoke else 0)
         self.only = re.compile(arguments.only or "")
         self.build = os.path.join(ROOT, os.environ.get("BUILD", "build"))
         self.programs = os.path.join(self.build, "bench", "bin")
+        self.chosen = arguments.peers
         self.peers = [peer for peer in ("gneiss", "raw") + rows.STORES
                       if os.path.exists(os.path.join(self.programs, "worker-" + peer))
-                      and (not arguments.peers or peer in arguments.peers + ["gneiss"])]
+                      and self.has_peer(peer)]
         self.quiet = arguments.quiet
         self.began = time.monotonic()
         self.below = None
 
+    def has_peer(self, peer):
+        return peer == "gneiss" or not self.chosen or peer in self.chosen
+
     def documents(self, kind):
         return self.count or (20000 if kind == "large" and self.quick else 100000)
+
+    def beats(self, row, default):
+        """How often peers take turns in a round."""
+        return 1 if self.smoke else row.get("beats", default)
 
     def wanted(self, name):
         return self.only.search(name) is not None
@@ -67,7 +77,10 @@ def main():
     options = Options(arguments)
     folder = os.path.join(options.build, "bench")
     os.makedirs(folder, exist_ok=True)
-    options.below = tempfile.mkdtemp(prefix="data-", dir=folder)
+    # Not within the tree: PostgreSQL runs as another user, who must get there.  A trial needs no disk.
+    place = "/dev/shm" if options.smoke else os.environ.get("TMPDIR", "/var/tmp")
+    options.below = tempfile.mkdtemp(prefix="gneiss-bench-", dir=place)
+    os.chmod(options.below, 0o755)
     try:
         for name in arguments.groups or GROUPS:
             results = GROUPS[name](options)

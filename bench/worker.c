@@ -21,20 +21,16 @@
  *
  * Answers are looked at: a store that yields a wrong document ends the run.
  */
-#include <inttypes.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <time.h>
 
 #include "bench/die.h"
 #include "bench/documents.h"
 #include "bench/peer.h"
+#include "bench/stopwatch.h"
 
 #define BATCH      1000
 #define NARROW     25 /* ages of every other range; the rest have one more */
 #define LINE_SIZE  256
-#define MICRO      1e-6
-#define NANO       1e-9
 #define FIRST_STEP 7368787 /* a prime beyond any number of documents here that it divides */
 
 static struct documents documents;
@@ -49,34 +45,6 @@ struct order {
     enum peer_table table;
     uint64_t count, seed;
 };
-
-static uint64_t
-draw(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
-}
-
-static double
-wall(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * NANO;
-}
-
-static double
-processor(void)
-{
-    struct rusage used;
-
-    (void)getrusage(RUSAGE_SELF, &used);
-    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
-           (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) * MICRO;
-}
 
 static void
 expect(uint64_t found, uint64_t expected, const char *what)
@@ -114,7 +82,7 @@ get(const struct order *order)
     int64_t ids = 0;
 
     for (uint64_t i = 0; i < order->count; i++) {
-        int64_t id = first[order->table] + (int64_t)(draw(&state) % there);
+        int64_t id = first[order->table] + (int64_t)(stopwatch_draw(&state) % there);
 
         ids += id;
         peer_get(order->table, id, &seen);
@@ -150,7 +118,7 @@ query(const struct order *order, bool wide)
 
     for (uint64_t i = 0; i < order->count; i++) {
         uint32_t ages = wide ? NARROW + (uint32_t)(i & 1) : 1;
-        int32_t low = (int32_t)(draw(&state) % (documents.ages - ages));
+        int32_t low = (int32_t)(stopwatch_draw(&state) % (documents.ages - ages));
 
         expected += (uint64_t)ages * DOCUMENTS_PER_AGE;
         peer_range(low, low + (int32_t)ages - 1, &seen);
@@ -164,7 +132,7 @@ update(const struct order *order)
     uint64_t state = order->seed, there = (uint64_t)(next[order->table] - first[order->table]);
 
     for (uint64_t i = 0; i < order->count; i++) {
-        uint64_t drawn = draw(&state);
+        uint64_t drawn = stopwatch_draw(&state);
 
         peer_set_age(
             order->table, first[order->table] + (int64_t)(drawn % there), (int32_t)(drawn >> 40));
@@ -253,15 +221,12 @@ main(int argc, char **argv)
     (void)fflush(stdout);
     while (fgets(line, sizeof line, stdin) != NULL && strncmp(line, "quit", 4) != 0) {
         struct order order = parse(line);
-        double began, used;
+        struct stopwatch began;
 
         seen = (struct peer_seen){ .room = room };
-        used = processor();
-        began = wall();
+        began = stopwatch_now();
         obey(&order);
-        (void)printf("%" PRIu64 " %.9f %.6f %" PRIu64 " %" PRIu64 "\n", order.count, wall() - began,
-            processor() - used, seen.documents, seen.bytes);
-        (void)fflush(stdout);
+        stopwatch_tell(began, order.count, seen.documents, seen.bytes);
     }
     peer_close();
     return EXIT_SUCCESS;

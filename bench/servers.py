@@ -1,0 +1,229 @@
+"""The servers that wire rows compare: started in folders of their own, filled, made durable, ended.
+
+Each is first started without waiting for the disk, to be filled, and then started anew as people run it.
+"""
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+import server as testserver  # noqa: E402
+import wire as testwire  # noqa: E402
+
+BUFFERS = "1GB"
+SESSIONS = 700
+POSTGRES = "/usr/lib/postgresql/15/bin"
+
+
+def wait_for_port(port, process, what):
+    until = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > until:
+                raise AssertionError("%s does not listen" % what) from None
+            time.sleep(0.02)
+
+
+class Gneiss:
+    name = "gneiss"
+
+    def __init__(self, below, settings=None):
+        self.server = testserver.Server(
+            settings={"log.level": "warn", "memory.shared_buffers": BUFFERS,
+                      "limits.max_conns_per_ip": 0, **(settings or {})},
+            directory=os.path.join(below, "gneiss"))
+        os.makedirs(self.server.directory, exist_ok=True)
+
+    def start(self, durable):
+        self.server.settings["wal.sync"] = durable
+        self.server.start()
+        with testwire.Text(self.server.port["text"], login=False) as text:
+            reply = text.ask("LOGIN _system admin " + testserver.PASSWORD)
+        os.environ["BENCH_TOKEN"] = reply.split()[1]
+
+    def port(self, language):
+        return self.server.port[language]
+
+    def make_tables(self):
+        with testwire.Mongo(self.server.port["mongo"]) as mongo:
+            for table in ("docs", "grow", "indexed"):
+                mongo.ask({"create": table}, "bench")
+            mongo.ask({"createIndexes": "indexed",
+                       "indexes": [{"key": {"age": 1}, "name": "age"}]}, "bench")
+        with testwire.Text(self.server.port["text"]) as text:
+            text.ask("CREATE DATABASE bench")
+            text.ask("USE bench")
+            for table in ("docs", "grow"):
+                text.ask("CREATE COLLECTION " + table)
+
+    def settle(self):
+        pass
+
+    def stop(self):
+        self.server.stop()
+
+    def close(self):
+        self.server.kill()
+
+
+class Postgres:
+    name = "postgres"
+
+    def __init__(self, below):
+        self.directory = os.path.join(below, "postgres")
+        os.makedirs(self.directory)
+        self.number = testserver.free_ports(1)[0]
+        self.process = None
+        self.user = {}
+        if os.geteuid() == 0:
+            account = pwd.getpwnam("postgres")
+            os.chown(self.directory, account.pw_uid, account.pw_gid)
+            self.user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        self._run("initdb", "-D", self.directory + "/data", "-U", "bench", "-A", "trust",
+                  "--no-sync", "-E", "UTF8", "--locale=C")
+
+    def _run(self, program, *arguments):
+        subprocess.run([os.path.join(POSTGRES, program), *arguments], check=True,
+                       cwd=self.directory, stdout=subprocess.DEVNULL, **self.user)
+
+    def _sql(self, database, *statements):
+        self._run("psql", "-q", "-h", "127.0.0.1", "-p", str(self.number), "-U", "bench", "-d",
+                  database, "-v", "ON_ERROR_STOP=1", *(
+                      part for one in statements for part in ("-c", one)))
+
+    def start(self, durable):
+        settings = {
+            "listen_addresses": "127.0.0.1", "port": self.number, "unix_socket_directories": "",
+            "shared_buffers": BUFFERS, "max_connections": SESSIONS, "huge_pages": "try",
+            "max_wal_size": "1GB", "checkpoint_timeout": "300s", "jit": "off",
+            "synchronous_commit": "on" if durable else "off", "logging_collector": "off",
+            "log_min_messages": "fatal", "wal_init_zero": "on"}
+        with open(os.path.join(self.directory, "log"), "ab") as log:
+            self.process = subprocess.Popen(
+                [os.path.join(POSTGRES, "postgres"), "-D", self.directory + "/data"] +
+                [part for key, value in settings.items() for part in ("-c", "%s=%s" % (key, value))],
+                cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, **self.user)
+        wait_for_port(self.number, self.process, "postgres")
+        self._await()
+
+    def _await(self):
+        until = time.monotonic() + 60
+        while subprocess.run([os.path.join(POSTGRES, "pg_isready"), "-q", "-h", "127.0.0.1", "-p",
+                              str(self.number)], check=False).returncode != 0:
+            if time.monotonic() > until:
+                raise AssertionError("postgres does not get ready")
+            time.sleep(0.05)
+
+    def port(self, _):
+        return self.number
+
+    def make_tables(self):
+        self._sql("postgres", "CREATE DATABASE bench")
+        self._sql("bench", *("CREATE TABLE %s(id bigint PRIMARY KEY, doc jsonb)" % table
+                             for table in ("docs", "grow", "indexed")),
+                  "CREATE INDEX ON indexed(((doc->>'age')::int))")
+
+    def settle(self):
+        self._sql("bench", "VACUUM ANALYZE", "CHECKPOINT")
+
+    def stop(self):
+        if self.process is not None:
+            self.process.send_signal(signal.SIGINT)  # "fast"
+            self.process.wait(timeout=120)
+            self.process = None
+
+    def close(self):
+        try:
+            self.stop()
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait()
+
+
+class Redis:
+    name = "redis"
+
+    def __init__(self, below):
+        self.directory = os.path.join(below, "redis")
+        os.makedirs(self.directory)
+        self.number = testserver.free_ports(1)[0]
+        self.process = None
+
+    def start(self, durable):
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", str(self.number), "--bind", "127.0.0.1", "--dir",
+             self.directory, "--save", "", "--appendonly", "yes", "--appendfsync",
+             "always" if durable else "everysec", "--auto-aof-rewrite-percentage", "0",
+             "--maxclients", str(SESSIONS), "--loglevel", "warning"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+        wait_for_port(self.number, self.process, "redis-server")
+        while b"+PONG" not in self._ask(b"PING\r\n"):  # it is loading
+            time.sleep(0.05)
+
+    def _ask(self, line):
+        with socket.create_connection(("127.0.0.1", self.number), timeout=30) as sock:
+            sock.sendall(line)
+            return sock.recv(256)
+
+    def port(self, _):
+        return self.number
+
+    def make_tables(self):
+        pass
+
+    def settle(self):
+        pass
+
+    def stop(self):
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(timeout=60)
+            self.process = None
+
+    close = stop
+
+
+class Echo:
+    name = "echo"
+
+    def __init__(self, programs):
+        self.programs = programs
+        self.number = testserver.free_ports(1)[0]
+        self.process = None
+
+    def start(self, durable):
+        del durable
+        self.process = subprocess.Popen([os.path.join(self.programs, "echo"), str(self.number)],
+                                        stdin=subprocess.DEVNULL)
+        wait_for_port(self.number, self.process, "echo")
+
+    def port(self, _):
+        return self.number
+
+    def make_tables(self):
+        pass
+
+    settle = make_tables
+
+    def stop(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    close = stop
+
+
+def installed(name):
+    return {"gneiss": True, "echo": True, "postgres": os.path.exists(POSTGRES + "/postgres"),
+            "redis": shutil.which("redis-server") is not None}[name]
