@@ -14,7 +14,7 @@
  *       embed_opening names: two directories may have the same names with other contents.
  *
  * IF THE PROCESS DIES at any step, the directory is as a server's after kill -9: the lock is the
- * kernel's, the segment is anonymous memory, and the next open recovers from the log.
+ * kernel's, the segment is its own memory, and the next open recovers from the log.
  */
 #include "client/embed.h"
 

@@ -99,28 +99,53 @@ init_regions(const struct config *config)
         placed[i].region->init(segment_begin + placed[i].offset, config);
 }
 
-err_t
-segment_create(const struct region *const *regions, size_t count, const struct config *config,
-    const char *name)
+static err_t
+map_anonymous(size_t size, int sharing, void **memory)
 {
-    size_t size = place(regions, count, config);
-    void *memory = MAP_FAILED;
-    err_t err;
+    *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, sharing | MAP_ANONYMOUS, -1, 0);
+    return *memory == MAP_FAILED ? refuse(size) : OK;
+}
 
-    invariant(segment_begin == NULL); /* one at a time */
-    if (name != NULL) {
-        TRY(map_named(name, size, &memory));
-    } else {
-        memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (memory == MAP_FAILED)
-            TRY(refuse(size));
-    }
+/* What was laid out by `place` lies here. */
+static void
+settle(void *memory, size_t size, const struct config *config)
+{
     (void)madvise(memory, size, MADV_HUGEPAGE); /* where there are none, small ones do */
     segment_begin = memory;
     segment_end = segment_begin + size;
     mapped_size = size;
     init_regions(config);
-    err = OK;
+}
+
+err_t
+segment_create(const struct region *const *regions, size_t count, const struct config *config,
+    const char *name)
+{
+    size_t size = place(regions, count, config);
+    void *memory;
+    err_t err;
+
+    invariant(segment_begin == NULL); /* one at a time */
+    TRY(name != NULL ? map_named(name, size, &memory) : map_anonymous(size, MAP_SHARED, &memory));
+    settle(memory, size, config);
+out:
+    if (err != OK)
+        placed_count = 0;
+    return err;
+}
+
+err_t
+segment_create_private(
+    const struct region *const *regions, size_t count, const struct config *config)
+{
+    size_t size = place(regions, count, config);
+    void *memory;
+    err_t err;
+
+    invariant(segment_begin == NULL); /* one at a time */
+    TRY(map_anonymous(size, MAP_PRIVATE, &memory));
+    (void)madvise(memory, size, MADV_DONTFORK);
+    settle(memory, size, config);
 out:
     if (err != OK)
         placed_count = 0;

@@ -22,6 +22,10 @@
    setting to lower. */
 err_t segment_create(const struct region *const *regions, size_t count, const struct config *config,
     const char *name) MUST_CHECK;
+/* The same for a process whose threads are all there is: memory of its own, which the children of
+   a fork do not have.  Kernels give huge pages to such memory more readily than to shared. */
+err_t segment_create_private(
+    const struct region *const *regions, size_t count, const struct config *config) MUST_CHECK;
 
 /* Zero everything and init again.  Only when no other process is attached. */
 void segment_rebuild(const struct config *config);

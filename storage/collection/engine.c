@@ -243,7 +243,8 @@ engine_open(const struct config *config, const char *data_dir, const struct regi
     if (more_count > 0)
         memcpy(all + REGION_COUNT, more, more_count * sizeof(struct region *));
     (void)snprintf(name, sizeof name, "/gneiss.%ld", (long)getpid());
-    TRY(segment_create(all, REGION_COUNT + more_count, config, shared ? name : NULL));
+    TRY(shared ? segment_create(all, REGION_COUNT + more_count, config, name)
+               : segment_create_private(all, REGION_COUNT + more_count, config));
     (void)snprintf(opened_dir, sizeof opened_dir, "%s", data_dir);
     lwlock_set_undo();
     ledger_set_undo(LEDGER_PLACE, txn_place_undo);

@@ -3,6 +3,7 @@
  */
 #include "shmem/proc.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -109,6 +111,28 @@ a_segment_too_large_is_refused_with_a_reason(void **state)
     assert_int_equal(segment_create(regions, 1, &huge, "/gneiss-test-huge"), ERR_MEMORY);
     assert_non_null(strstr(err_message(), "max_connections"));
     assert_int_equal(segment_size(), 0);
+}
+
+static void
+a_private_segment_is_not_there_in_a_child(void **state)
+{
+    const struct region *const regions[] = { &proc_region, &region };
+    int status;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(segment_create_private(regions, 2, &config), OK);
+    shared->sum = 7;
+    pid = fork();
+    if (pid == 0) {
+        int mapped = msync(segment_begin, segment_size(), MS_ASYNC);
+
+        _exit(mapped == -1 && errno == ENOMEM ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(shared->sum, 7);
+    segment_destroy();
 }
 
 static void
@@ -324,6 +348,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_segment_knows_its_regions, set_up, tear_down),
         cmocka_unit_test(a_segment_too_large_is_refused_with_a_reason),
+        cmocka_unit_test(a_private_segment_is_not_there_in_a_child),
         cmocka_unit_test_setup_teardown(slots_run_out_and_come_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_dead_process_is_found_and_buried, set_up, tear_down),
         cmocka_unit_test_setup_teardown(texts_are_read_whole, set_up, tear_down),
