@@ -4,8 +4,8 @@
 #include "storage/index/btree_find.h"
 
 #include "base/panic.h"
+#include "storage/index/btree_search.h"
 
-#define PEEKS_MAX  4
 #define STEPS_MAX  1000000 /* pages of one way; more is a circle of links */
 #define STARTS_MAX 1000    /* beginning anew is rare; this many times in a row is damage */
 
@@ -26,7 +26,7 @@ child_for(const void *page, struct btree_search *search)
 
     if (!search->before)
         after.place++;
-    if (!btree_page_search(page, after, &slot) || slot == 0 ||
+    if (!btree_search_within(page, after, &search->within, &slot) || slot == 0 ||
         !btree_page_entry(page, slot - 1, &entry))
         return BTREE_WAY_BAD;
     search->next = entry.child;
@@ -37,49 +37,31 @@ enum btree_way
 btree_find_way(const void *page, struct btree_search *search)
 {
     const struct btree_head *head = btree_page_head(page);
-    struct btree_point fence;
-    bool has;
 
     if (!btree_page_usable(page) || head->level != search->level_here ||
         (((const struct page_header *)page)->flags & BTREE_DELETED) != 0)
         return BTREE_WAY_LOST;
-    if (!btree_page_high(page, &fence, &has))
+    switch (btree_search_side(page, search->target, search->before, &search->within)) {
+    case BTREE_SIDE_WITHIN:
+        return head->level == search->level ? BTREE_WAY_HERE : child_for(page, search);
+    case BTREE_SIDE_RIGHT:
+        search->next = head->right;
+        return head->right == BLOCK_NONE ? BTREE_WAY_BAD : BTREE_WAY_RIGHT;
+    case BTREE_SIDE_LEFT:
+        return BTREE_WAY_LOST;
+    default:
         return BTREE_WAY_BAD;
-    if (has) {
-        int order = btree_page_compare(search->target, fence);
-
-        if (search->before ? order > 0 : order >= 0) {
-            search->next = head->right;
-            return head->right == BLOCK_NONE ? BTREE_WAY_BAD : BTREE_WAY_RIGHT;
-        }
     }
-    if (!btree_page_low(page, &fence, &has))
-        return BTREE_WAY_BAD;
-    if (has) {
-        int order = btree_page_compare(search->target, fence);
-
-        if (search->before ? order <= 0 : order < 0)
-            return BTREE_WAY_LOST;
-    }
-    if (head->level == search->level)
-        return BTREE_WAY_HERE;
-    return child_for(page, search);
 }
 
 err_t
-btree_find_look(const struct index *index, block_t block,
+btree_find_look_locked(const struct index *index, block_t block,
     bool (*look)(const void *page, void *context), void *context)
 {
     struct page_id id = { index->file, block };
-    struct pool_peek peek;
     buffer_t buffer;
     bool good;
 
-    for (int i = 0; i < PEEKS_MAX && pool_peek(id, &peek); i++) {
-        good = look(peek.page, context);
-        if (pool_peek_valid(&peek) && good)
-            return OK;
-    }
     TRY_RETURN(pool_pin(id, POOL_NORMAL, &buffer));
     pool_lock(buffer, LW_SHARED);
     good = look(pool_page(buffer), context);

@@ -10,7 +10,7 @@
 #ifndef STORAGE_INDEX_BTREE_FIND_H
 #define STORAGE_INDEX_BTREE_FIND_H
 
-#include "storage/index/btree_page.h"
+#include "storage/index/btree_search.h"
 #include "storage/page/pool.h"
 
 /* What a look at a page says about the way to `target`. */
@@ -27,14 +27,37 @@ struct btree_search {
     uint16_t level; /* wanted */
     uint16_t level_here; /* expected of the page looked at */
     block_t next;
+    struct btree_within within; /* HERE and DOWN: for searching that page */
 };
 enum btree_way btree_find_way(const void *page, struct btree_search *search);
+
+#define BTREE_FIND_PEEKS 4
 
 /* Look at a page by peek or under its shared lock.  `look` yields false if the page cannot be
    right: it is then asked again under the lock, and ERR_CORRUPT is the answer if it stays so.  It
    may be called several times. */
-err_t btree_find_look(const struct index *index, block_t block,
+static inline err_t btree_find_look(const struct index *index, block_t block,
     bool (*look)(const void *page, void *context), void *context) MUST_CHECK;
+err_t btree_find_look_locked(const struct index *index, block_t block,
+    bool (*look)(const void *page, void *context), void *context) MUST_CHECK;
+
+static inline err_t
+btree_find_look(const struct index *index, block_t block,
+    bool (*look)(const void *page, void *context), void *context)
+{
+    struct page_id id = { index->file, block };
+    struct pool_peek peek;
+
+    for (int i = 0; i < BTREE_FIND_PEEKS && pool_peek(id, &peek); i++) {
+        bool good;
+
+        __builtin_prefetch((const uint8_t *)peek.page + wal_page_size - 64); /* the fences */
+        good = look(peek.page, context);
+        if (pool_peek_valid(&peek) && good)
+            return OK;
+    }
+    return btree_find_look_locked(index, block, look, context);
+}
 
 /* The page of `level` for the target; its block is a good place to begin, to be checked again once
  * it is locked. */

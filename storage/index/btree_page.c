@@ -13,32 +13,15 @@
 #include <string.h>
 
 #include "base/panic.h"
+#include "storage/index/btree_search.h"
 
-static uint8_t *
+static inline uint8_t *
 bytes_at(void *page, size_t offset)
 {
     return (uint8_t *)page + offset;
 }
 
-static const uint8_t *
-const_at(const void *page, size_t offset)
-{
-    return (const uint8_t *)page + offset;
-}
-
-const struct btree_head *
-btree_page_head(const void *page)
-{
-    return (const void *)const_at(page, sizeof(struct page_header));
-}
-
-struct btree_head *
-btree_page_head_of(void *page)
-{
-    return (void *)bytes_at(page, sizeof(struct page_header));
-}
-
-static const struct page_header *
+static inline const struct page_header *
 header(const void *page)
 {
     return page;
@@ -50,77 +33,16 @@ header_of(void *page)
     return page;
 }
 
-bool
-btree_page_is_leaf(const void *page)
-{
-    return (header(page)->flags & BTREE_LEAF) != 0;
-}
-
-bool
-btree_page_usable(const void *page)
-{
-    return header(page)->kind == PAGE_BTREE;
-}
-
 /* --- slots --- */
 
-struct slot {
-    uint64_t head;
-    uint16_t offset, size; /* of the suffix */
-};
-
-static uint64_t
-head_of(struct bytes suffix)
-{
-    uint64_t head = 0;
-
-    if (suffix.size > 0)
-        memcpy(&head, suffix.data, suffix.size < sizeof head ? suffix.size : sizeof head);
-    return be64toh(head);
-}
-
-static struct slot
-read_slot(const void *page, unsigned index)
-{
-    const uint8_t *at = const_at(page, BTREE_SLOTS_AT + (size_t)index * BTREE_SLOT_SIZE);
-    struct slot slot;
-
-    memcpy(&slot.head, at, 8);
-    memcpy(&slot.offset, at + 8, 2);
-    memcpy(&slot.size, at + 10, 2);
-    return slot;
-}
-
 static void
-write_slot(void *page, unsigned index, struct slot slot)
+write_slot(void *page, unsigned index, struct btree_search_slot slot)
 {
     uint8_t *at = bytes_at(page, BTREE_SLOTS_AT + (size_t)index * BTREE_SLOT_SIZE);
 
     memcpy(at, &slot.head, 8);
     memcpy(at + 8, &slot.offset, 2);
     memcpy(at + 10, &slot.size, 2);
-}
-
-/* Slots there are, or 0 if that cannot be. */
-static unsigned
-slot_count(const void *page)
-{
-    unsigned count = btree_page_head(page)->count;
-
-    return BTREE_SLOTS_AT + (size_t)count * BTREE_SLOT_SIZE <= wal_page_size ? count : 0;
-}
-
-static size_t
-tail_size(const void *page)
-{
-    return BTREE_PLACE_SIZE + (btree_page_is_leaf(page) ? 0 : BTREE_CHILD_SIZE);
-}
-
-static btree_place_t
-read_place(const uint8_t *at)
-{
-    return (btree_place_t)at[0] << 40 | (btree_place_t)at[1] << 32 | (btree_place_t)at[2] << 24 |
-           (btree_place_t)at[3] << 16 | (btree_place_t)at[4] << 8 | at[5];
 }
 
 static void
@@ -132,150 +54,56 @@ write_place(uint8_t *at, btree_place_t place)
 
 /* --- fences: at the very end of the page, high before low --- */
 
-static size_t
-fence_size(bool has, size_t key_size)
-{
-    return has ? key_size + BTREE_PLACE_SIZE : 0;
-}
-
-static bool
-read_fence(const void *page, size_t offset, size_t key_size, struct btree_point *point)
-{
-    if (key_size > INDEX_KEY_MAX || offset > wal_page_size - key_size - BTREE_PLACE_SIZE)
-        return false;
-    point->key = (struct bytes){ const_at(page, offset), key_size };
-    point->place = read_place(const_at(page, offset + key_size));
-    return true;
-}
-
 bool
 btree_page_low(const void *page, struct btree_point *point, bool *has)
 {
-    const struct btree_head *head = btree_page_head(page);
-    size_t size = head->low_size;
-
-    *has = head->has_low != 0;
-    if (!*has)
-        return true;
-    return size <= INDEX_KEY_MAX &&
-           read_fence(page, wal_page_size - size - BTREE_PLACE_SIZE, size, point);
+    return btree_search_low(page, point, has);
 }
 
 bool
 btree_page_high(const void *page, struct btree_point *point, bool *has)
 {
-    const struct btree_head *head = btree_page_head(page);
-    size_t low = fence_size(head->has_low != 0, head->low_size);
-    size_t size = head->high_size;
-
-    *has = head->has_high != 0;
-    if (!*has)
-        return true;
-    if (size > INDEX_KEY_MAX || low > INDEX_KEY_MAX + BTREE_PLACE_SIZE)
-        return false;
-    return read_fence(page, wal_page_size - low - size - BTREE_PLACE_SIZE, size, point);
+    return btree_search_high(page, point, has);
 }
 
 struct bytes
 btree_page_prefix(const void *page)
 {
-    size_t size = btree_page_head(page)->prefix_size;
-    struct btree_point low;
-    bool has;
-
-    if (size == 0 || !btree_page_low(page, &low, &has) || !has || size > low.key.size)
-        return (struct bytes){ NULL, 0 };
-    return (struct bytes){ low.key.data, size };
-}
-
-/* What of a key stands behind a prefix; an empty key may have no bytes to point to. */
-static struct bytes
-behind_prefix(struct bytes key, size_t prefix)
-{
-    return prefix > 0 ? (struct bytes){ key.data + prefix, key.size - prefix } : key;
-}
-
-/* --- order --- */
-
-static int
-compare_places(btree_place_t a, btree_place_t b)
-{
-    return (a > b) - (a < b);
+    return btree_search_prefix(page);
 }
 
 int
 btree_page_compare(struct btree_point a, struct btree_point b)
 {
-    int order = bytes_compare(a.key, b.key);
-
-    return order != 0 ? order : compare_places(a.place, b.place);
-}
-
-static bool
-read_entry(const void *page, struct slot slot, struct btree_entry *entry)
-{
-    size_t tail = tail_size(page);
-    const uint8_t *at;
-
-    if (slot.size > INDEX_KEY_MAX || (size_t)slot.offset + slot.size + tail > wal_page_size)
-        return false;
-    at = const_at(page, slot.offset);
-    entry->suffix = (struct bytes){ at, slot.size };
-    entry->place = read_place(at + slot.size);
-    entry->child = BLOCK_NONE;
-    if (tail > BTREE_PLACE_SIZE) {
-        memcpy(&entry->child, at + slot.size + BTREE_PLACE_SIZE, sizeof entry->child);
-        entry->child = be32toh(entry->child);
-    }
-    return true;
+    return btree_search_compare(a, b);
 }
 
 bool
 btree_page_entry(const void *page, unsigned slot, struct btree_entry *entry)
 {
-    return slot < slot_count(page) && read_entry(page, read_slot(page, slot), entry);
+    return slot < btree_search_slots(page) &&
+           btree_search_entry(page, btree_search_slot(page, slot), entry);
 }
 
 bool
 btree_page_search(const void *page, struct btree_point point, unsigned *found)
 {
     struct bytes prefix = btree_page_prefix(page);
-    unsigned low = btree_page_is_leaf(page) ? 0 : 1, high = slot_count(page);
-    struct bytes suffix;
-    uint64_t head;
+    struct btree_within within = { .prefix = prefix.size };
 
     if (prefix.size > 0) {
         size_t shared = point.key.size < prefix.size ? point.key.size : prefix.size;
         int order = shared > 0 ? memcmp(point.key.data, prefix.data, shared) : 0;
 
         if (order != 0 || point.key.size < prefix.size) { /* all entries lie on one side */
-            *found = order > 0 ? high : low;
+            unsigned first = btree_page_is_leaf(page) ? 0 : 1, count = btree_search_slots(page);
+
+            *found = order > 0 && count > first ? count : first;
             return true;
         }
     }
-    suffix = behind_prefix(point.key, prefix.size);
-    head = head_of(suffix);
-    while (low < high) {
-        unsigned middle = low + (high - low) / 2;
-        struct slot slot = read_slot(page, middle);
-        int order = (slot.head > head) - (slot.head < head);
-
-        if (order == 0) {
-            struct btree_entry entry;
-
-            if (!read_entry(page, slot, &entry))
-                return false;
-            order = bytes_compare(entry.suffix, suffix);
-            if (order == 0)
-                order = compare_places(entry.place, point.place);
-        }
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    *found = low;
-    return true;
+    within.head = btree_search_head_of(btree_search_behind(point.key, prefix.size));
+    return btree_search_within(page, point, &within, found);
 }
 
 bool
@@ -347,7 +175,8 @@ btree_page_make(
 size_t
 btree_page_need(const void *page, size_t key_size)
 {
-    return BTREE_SLOT_SIZE + key_size - btree_page_head(page)->prefix_size + tail_size(page);
+    return BTREE_SLOT_SIZE + key_size - btree_page_head(page)->prefix_size +
+           btree_search_tail(page);
 }
 
 size_t
@@ -367,7 +196,7 @@ btree_page_insert(
     void *page, unsigned slot, struct bytes suffix, btree_place_t place, block_t child)
 {
     struct btree_head *head = btree_page_head_of(page);
-    size_t tail = tail_size(page);
+    size_t tail = btree_search_tail(page);
     uint8_t *slots = bytes_at(page, BTREE_SLOTS_AT);
     uint8_t *at;
 
@@ -387,8 +216,9 @@ btree_page_insert(
     memmove(slots + (size_t)(slot + 1) * BTREE_SLOT_SIZE, slots + (size_t)slot * BTREE_SLOT_SIZE,
         (size_t)(head->count - slot) * BTREE_SLOT_SIZE);
     head->count++;
-    write_slot(
-        page, slot, (struct slot){ head_of(suffix), header(page)->upper, (uint16_t)suffix.size });
+    write_slot(page, slot,
+        (struct btree_search_slot){
+            btree_search_head_of(suffix), header(page)->upper, (uint16_t)suffix.size });
 }
 
 bool
@@ -398,8 +228,8 @@ btree_page_append(void *page, struct btree_point point, block_t child)
 
     if (btree_page_need(page, point.key.size) > btree_page_free(page))
         return false;
-    btree_page_insert(
-        page, btree_page_head(page)->count, behind_prefix(point.key, prefix), point.place, child);
+    btree_page_insert(page, btree_page_head(page)->count, btree_search_behind(point.key, prefix),
+        point.place, child);
     return true;
 }
 
@@ -411,10 +241,10 @@ btree_page_remove(void *page, const uint16_t *slots, size_t count)
     size_t next = 0;
 
     for (unsigned i = 0; i < head->count; i++) {
-        struct slot slot = read_slot(page, i);
+        struct btree_search_slot slot = btree_search_slot(page, i);
 
         if (next < count && slots[next] == i) {
-            head->dead_bytes = (uint16_t)(head->dead_bytes + slot.size + tail_size(page));
+            head->dead_bytes = (uint16_t)(head->dead_bytes + slot.size + btree_search_tail(page));
             next++;
             continue;
         }
@@ -428,7 +258,7 @@ btree_page_remove(void *page, const uint16_t *slots, size_t count)
 void
 btree_page_set_child(void *page, unsigned index, block_t child)
 {
-    struct slot slot = read_slot(page, index);
+    struct btree_search_slot slot = btree_search_slot(page, index);
     block_t big = htobe32(child);
 
     invariant(!btree_page_is_leaf(page) && index < btree_page_head(page)->count);
@@ -467,11 +297,11 @@ entry_fault(const void *page, unsigned slot, const struct btree_entry *before)
     struct bytes prefix = btree_page_prefix(page);
 
     if (!btree_page_entry(page, slot, &entry) ||
-        read_slot(page, slot).offset < header(page)->upper) /* T4 */
+        btree_search_slot(page, slot).offset < header(page)->upper) /* T4 */
         return "an entry lies outside its page";
     if (prefix.size + entry.suffix.size > INDEX_KEY_MAX)
         return "a key is too long";
-    if (read_slot(page, slot).head != head_of(entry.suffix))
+    if (btree_search_slot(page, slot).head != btree_search_head_of(entry.suffix))
         return "a slot's head differs from its key";
     if (before != NULL) { /* T1 */
         int order = bytes_compare(before->suffix, entry.suffix);
@@ -517,7 +347,7 @@ btree_page_fault(const void *page)
         return "not a tree page";
     if (leaf != (head->level == 0) || head->level >= BTREE_LEVELS_MAX)
         return "its level cannot be right";
-    if (slot_count(page) != head->count ||
+    if (btree_search_slots(page) != head->count ||
         header(page)->lower != BTREE_SLOTS_AT + (size_t)head->count * BTREE_SLOT_SIZE ||
         header(page)->upper < header(page)->lower || header(page)->upper > wal_page_size)
         return "its slots do not fit";
@@ -541,7 +371,7 @@ btree_page_fault(const void *page)
 const struct btree_meta *
 btree_page_meta(const void *page)
 {
-    return (const void *)const_at(page, sizeof(struct page_header));
+    return (const void *)btree_search_at(page, sizeof(struct page_header));
 }
 
 struct btree_meta *

@@ -89,11 +89,27 @@ int btree_page_compare(struct btree_point a, struct btree_point b);
 void btree_page_make(
     void *page, uint16_t level, const struct btree_point *low, const struct btree_point *high);
 
-const struct btree_head *btree_page_head(const void *page);
-struct btree_head *btree_page_head_of(void *page);
-bool btree_page_is_leaf(const void *page);
+static inline const struct btree_head *
+btree_page_head(const void *page)
+{
+    return (const void *)((const uint8_t *)page + sizeof(struct page_header));
+}
+static inline struct btree_head *
+btree_page_head_of(void *page)
+{
+    return (void *)((uint8_t *)page + sizeof(struct page_header));
+}
+static inline bool
+btree_page_is_leaf(const void *page)
+{
+    return (((const struct page_header *)page)->flags & BTREE_LEAF) != 0;
+}
 /* Is it a live tree page that can be searched?  Cheap; for pages seen by a peek. */
-bool btree_page_usable(const void *page);
+static inline bool
+btree_page_usable(const void *page)
+{
+    return ((const struct page_header *)page)->kind == PAGE_BTREE;
+}
 
 /* False: the page is bad. `point` points into the page. */
 bool btree_page_low(const void *page, struct btree_point *point, bool *has);

@@ -156,7 +156,7 @@ load(struct op *op, struct index_scan *scan)
         if (way == BTREE_WAY_BAD || way == BTREE_WAY_DOWN)
             return btree_find_corrupt(&scan->index, block, "the page cannot be right");
     }
-    if (!btree_page_search(scan->page, search.target, &scan->slot))
+    if (!btree_search_within(scan->page, search.target, &search.within, &scan->slot))
         return btree_find_corrupt(&scan->index, block, "the page cannot be right");
     scan->loaded = true;
     return OK;
@@ -260,32 +260,34 @@ struct lookup {
 static bool
 collect(const void *page, struct lookup *lookup)
 {
-    struct bytes prefix = btree_page_prefix(page), key = lookup->search.target.key, rest;
-    unsigned slot, slots = btree_page_head(page)->count;
+    const struct btree_search *search = &lookup->search;
     struct btree_point high;
+    struct btree_entry entry;
+    unsigned slot;
     bool has;
 
     lookup->count = 0;
     lookup->further = false;
-    if (!btree_page_search(page, lookup->search.target, &slot) ||
-        !btree_page_high(page, &high, &has))
+    if (!btree_search_within(page, search->target, &search->within, &slot))
         return false;
-    if (key.size < prefix.size ||
-        (prefix.size > 0 && memcmp(key.data, prefix.data, prefix.size) != 0))
-        return true;
-    rest = (struct bytes){ key.data + prefix.size, key.size - prefix.size };
-    for (; slot < slots; slot++) {
-        struct btree_entry entry;
+    for (;; slot++) {
+        unsigned equal =
+            btree_search_equal(page, slot, search->target.key, &search->within, &entry);
 
-        if (!btree_page_entry(page, slot, &entry))
-            return false;
-        if (!bytes_equal(entry.suffix, rest))
-            return true;
+        if (equal != BTREE_EQUAL_YES) {
+            if (equal == BTREE_EQUAL_BAD)
+                return false;
+            break;
+        }
         if (lookup->count < lookup->most)
             lookup->rows[lookup->count] = btree_page_row(entry.place);
         lookup->count++;
     }
-    lookup->further = has && bytes_equal(high.key, key);
+    if (slot < btree_page_head(page)->count)
+        return true;
+    if (!btree_page_high(page, &high, &has))
+        return false;
+    lookup->further = has && bytes_equal(high.key, search->target.key);
     return true;
 }
 
