@@ -13,6 +13,7 @@
 #include "shmem/proc.h"
 #include "storage/collection/vacuum.h"
 #include "storage/page/pool.h"
+#include "storage/txn/snapshot.h"
 #include "wal/checkpoint.h"
 #include "wal/wal_flush.h"
 
@@ -70,6 +71,9 @@ auxiliary_wal_writer(void)
     while (rest_until(in_ms(settings->wal_writer_delay_ms))) {
         (void)wal_flush_make_room();
         wal_flush_background();
+        /* Else it stands still after the last of many commits, and readers ask for the fates of
+           rows that have long been seen by all. */
+        (void)snapshot_horizon(false);
     }
     wal_flush_background();
 }

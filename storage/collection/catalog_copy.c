@@ -51,6 +51,7 @@ struct pending {
 
 static _Thread_local struct copy *by_name[BUCKETS], *by_oid[BUCKETS];
 static _Thread_local unsigned copy_count;
+static _Thread_local struct copy *last;  /* the one found last by name; in the tables, or NULL */
 static _Thread_local struct copy *loose; /* copies of this section only */
 static _Thread_local struct pending *pendings;
 
@@ -99,6 +100,8 @@ cut_out(struct copy *copy)
         at = &(*at)->next_oid;
     *at = copy->next_oid;
     copy_count--;
+    if (last == copy)
+        last = NULL;
     arena_destroy(copy->arena);
 }
 
@@ -117,20 +120,31 @@ good(const struct copy *copy)
     return copy->stamp >= catalog_share_section();
 }
 
+static inline bool
+is_named(const struct copy *copy, const char *tenant, const char *database, const char *name)
+{
+    const struct catalog_collection *c = &copy->collection;
+
+    return strcmp(c->name, name) == 0 && strcmp(c->database, database) == 0 &&
+           strcmp(c->tenant, tenant) == 0;
+}
+
 static const struct catalog_collection *
 look_up(const char *tenant, const char *database, const char *name)
 {
-    struct copy *copy = by_name[name_bucket(tenant, database, name)], *next;
+    struct copy *copy, *next;
 
+    if (last != NULL && good(last) && is_named(last, tenant, database, name))
+        return &last->collection;
+    copy = by_name[name_bucket(tenant, database, name)];
     for (; copy != NULL; copy = next) {
-        const struct catalog_collection *c = &copy->collection;
-
         next = copy->next_name;
-        if (strcmp(c->name, name) != 0 || strcmp(c->database, database) != 0 ||
-            strcmp(c->tenant, tenant) != 0)
+        if (!is_named(copy, tenant, database, name))
             continue;
-        if (good(copy))
-            return c;
+        if (good(copy)) {
+            last = copy;
+            return &copy->collection;
+        }
         cut_out(copy);
     }
     return NULL;
