@@ -116,7 +116,7 @@ look(struct page_id id, struct pool_peek *peek, bool touch)
     /* The one store of a peek: once for each time that the clock has taken the last usage. */
     if (touch && (state & BUFFER_USAGE) == 0)
         (void)atomic_compare_exchange_strong(&buffer->state, &state, state + 2 * BUFFER_USAGE_ONE);
-    peek->buffer = number;
+    peek->now = &buffer->version;
     peek->page = pool_buffer_page(number);
     return true;
 #endif
@@ -126,14 +126,6 @@ bool
 pool_peek(struct page_id id, struct pool_peek *peek)
 {
     return look(id, peek, true);
-}
-
-bool
-pool_peek_valid(const struct pool_peek *peek)
-{
-    atomic_thread_fence(memory_order_acquire);
-    return atomic_load_explicit(&pool_buffer_at(peek->buffer)->version, memory_order_relaxed) ==
-           peek->version;
 }
 
 err_t

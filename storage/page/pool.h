@@ -13,6 +13,7 @@
 #ifndef STORAGE_PAGE_POOL_H
 #define STORAGE_PAGE_POOL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "shmem/ledger.h"
@@ -74,13 +75,18 @@ void pool_dirty_unlogged(buffer_t buffer);
 struct pool_peek {
     const uint8_t
         *page; /* may change under the reader: bound every length and offset that is read */
-    buffer_t buffer;
+    const _Atomic uint32_t *now; /* the buffer's version */
     uint32_t version;
 };
 /* False: not in the pool, or being changed: go the way of pins. */
 bool pool_peek(struct page_id id, struct pool_peek *peek);
 /* True: nothing changed since pool_peek; what was read is true. */
-bool pool_peek_valid(const struct pool_peek *peek);
+static inline bool
+pool_peek_valid(const struct pool_peek *peek)
+{
+    atomic_thread_fence(memory_order_acquire);
+    return atomic_load_explicit(peek->now, memory_order_relaxed) == peek->version;
+}
 
 /* A private, consistent copy of a whole page, for scans: by peek, or else by pin and shared lock
    (`use` as above); checks nothing else. */
