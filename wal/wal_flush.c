@@ -21,6 +21,9 @@
  *   W4  A round is over before its lock is free, the lock is free before the successor is woken,
  *       and a successor looks at the lock after it has made itself known: so there is no moment in
  *       which somebody waits for a round that nobody will lead.
+ *   W5  Who waits for the next round's end has seen a successor after it was ready to be woken; a
+ *       successor that leaves without leading takes its mark away, then wakes those who relied on
+ *       it.
  *
  * LOCKS  RANK_WAL_WRITE: the file, and this process's descriptors.
  *
@@ -368,11 +371,27 @@ follow(lsn_t lsn)
     seen = condition_prepare(condition);
     if (wal_flush_done() >= lsn || atomic_load(&shared->round) != round)
         return;
+    if (!covered && atomic_load(&shared->successor) == 0) /* W5 */
+        return;
     if (lwlock_try(&shared->lock, LW_EXCLUSIVE)) { /* W4 */
         lead(lsn);
         return;
     }
     condition_wait_plain(condition, seen, WAIT_WAL_FLUSH, lsn);
+}
+
+/* A successor that found itself covered owes those behind it a leader. */
+static void
+settle_succession(void)
+{
+    uint32_t own = 1 + proc_self->index;
+
+    if (atomic_load(&shared->successor) != own)
+        return;
+    if (lwlock_try(&shared->lock, LW_EXCLUSIVE))
+        lead(wal_ring_ready(wal_ring_position()));
+    else if (atomic_compare_exchange_strong(&shared->successor, &own, 0)) /* W5 */
+        condition_wake(&shared->covered[(atomic_load(&shared->round) + 1) % ROUNDS]);
 }
 
 void
@@ -387,10 +406,8 @@ wal_flush(lsn_t lsn)
             follow(lsn);
         led = true;
     }
-    /* A successor that found itself covered still owes those behind it a leader. */
-    if (led && atomic_load(&shared->successor) == 1 + proc_self->index &&
-        lwlock_try(&shared->lock, LW_EXCLUSIVE))
-        lead(wal_ring_ready(wal_ring_position()));
+    if (led)
+        settle_succession();
 }
 
 void
