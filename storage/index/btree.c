@@ -28,6 +28,7 @@ const struct index_methods btree_methods = {
     .lookup = btree_scan_lookup,
     .scan_begin = btree_scan_begin,
     .scan_next = btree_scan_next,
+    .scan_ahead = btree_scan_ahead,
     .scan_seek = btree_scan_seek,
     .scan_end = btree_scan_end,
     .remove = btree_vacuum,

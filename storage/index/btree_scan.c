@@ -2,12 +2,13 @@
  * btree_scan.c - walking a range of a tree, and looking one key up.
  *
  * A range becomes two points: entries e with begin ≤ e < end are in it, whatever is excluded or
- * meant as a prefix.  The scan copies one leaf at a time; its place between two leaves is a fence,
+ * meant as a prefix.  The scan gathers some entries of a leaf at a time, in a look as brief as that
+ * of a look-up, and gives them out from its own memory.  Its place is the point where it goes on,
  * so whatever happens to pages meanwhile, it goes on exactly there.
  *
  * INVARIANTS
- *   S1  Going forward, all entries below `here` have been given; the copy holds entries from it on.
- *   S2  Going backward, all entries at or above `here` have been given.
+ *   S1  Going forward, all entries below `here` have been gathered, and none from it on.
+ *   S2  Going backward, all entries at or above `here` have been gathered, and none below it.
  */
 #include "storage/index/btree_scan.h"
 
@@ -18,7 +19,10 @@
 #include "shmem/interrupt.h"
 #include "storage/index/btree_find.h"
 
-#define STEPS_MAX 1000000 /* pages of one way; more is a circle of links */
+#define STEPS_MAX  1000000 /* pages of one way; more is a circle of links */
+#define GATHER_MIN 16u     /* entries of the first leaf; few queries want more than these … */
+#define GATHER_MAX 128u    /* … and who does wants many */
+#define KEY_ROOM   6144u
 
 /* A point with memory of its own. */
 struct own_point {
@@ -31,14 +35,52 @@ struct index_scan {
     struct index index;
     struct own_point begin, end;
     struct own_point here; /* `none`: not begun */
+    struct own_point next; /* what `here` will be when the look has proved valid */
     bool backward;
-    bool loaded; /* the copy is of the leaf where `here` is */
-    bool done;
-    unsigned slot; /* forward: the next; backward: one above the next */
-    struct bytes entry_key;
-    uint8_t key[INDEX_KEY_MAX];
-    _Alignas(8) uint8_t page[]; /* wal_page_size bytes */
+    bool last;             /* nothing in the range is beyond what was gathered */
+    unsigned most;         /* to be gathered by the next look */
+    unsigned count, given; /* gathered; of these given out */
+    struct row_id row[GATHER_MAX];
+    uint16_t key_end[GATHER_MAX]; /* in `key`, one behind the other */
+    uint8_t key[KEY_ROOM];
 };
+_Static_assert(KEY_ROOM >= INDEX_KEY_MAX && KEY_ROOM <= UINT16_MAX, "each key has room");
+
+static _Thread_local struct index_scan *spare; /* ended; its memory is for the next */
+
+/* --- a way down --- */
+
+/* First in what a look is given. */
+struct walk {
+    struct btree_search search;
+    enum btree_way way;
+};
+
+/* Go down to the leaf for the search's target; `look` is shown each page on the way, must set
+   walk->way by btree_find_way, and may do what it came for where that is HERE. */
+static inline err_t
+walk_down(struct op *op, const struct index *index, struct walk *walk,
+    bool (*look)(const void *page, void *context))
+{
+    block_t block = BTREE_META_BLOCK;
+
+    walk->way = BTREE_WAY_LOST;
+    for (int steps = 0; walk->way != BTREE_WAY_HERE; steps++) {
+        if (steps == STEPS_MAX)
+            return btree_find_corrupt(index, block, "the links go in a circle");
+        if (walk->way == BTREE_WAY_LOST) {
+            TRY_RETURN(interrupt_check(op));
+            TRY_RETURN(btree_find_root(index, &block, &walk->search.level_here));
+        }
+        TRY_RETURN(btree_find_look(index, block, look, walk));
+        if (walk->way == BTREE_WAY_DOWN)
+            walk->search.level_here--;
+        block = walk->search.next;
+    }
+    return OK;
+}
+
+/* --- a range --- */
 
 static void
 set_point(struct own_point *own, struct bytes key, btree_place_t place)
@@ -94,14 +136,16 @@ btree_scan_begin(struct op *op, const struct index *index, const struct index_ra
         (range->has_high && range->high.size > INDEX_KEY_MAX))
         return err_set(ERR_CANNOT_CREATE_INDEX,
             "a bound is longer than the %d bytes that an index holds", INDEX_KEY_MAX);
-    scan = malloc(sizeof *scan + wal_page_size);
+    scan = spare != NULL ? spare : malloc(sizeof *scan);
+    spare = NULL;
     if (scan == NULL)
         return err_set(ERR_MEMORY, "could not allocate memory for an index scan");
     scan->index = *index;
     scan->backward = range->backward;
-    scan->loaded = false;
+    scan->most = GATHER_MIN;
+    scan->count = scan->given = 0;
     scan->here.none = true;
-    set_range(scan, range, &scan->done);
+    set_range(scan, range, &scan->last);
     *result = scan;
     return OK;
 }
@@ -109,7 +153,15 @@ btree_scan_begin(struct op *op, const struct index *index, const struct index_ra
 void
 btree_scan_end(struct index_scan *scan)
 {
-    free(scan);
+    free(spare);
+    spare = scan;
+}
+
+void
+btree_scan_forget_private(void)
+{
+    free(spare);
+    spare = NULL;
 }
 
 static const struct btree_point lowest = { { (const uint8_t *)"", 0 }, 0 };
@@ -137,93 +189,147 @@ goal(const struct index_scan *scan)
     return scan->begin.none ? lowest : scan->begin.point;
 }
 
-/* Copy the leaf for the goal, and stand on its slot. */
-static err_t
-load(struct op *op, struct index_scan *scan)
+struct gathering {
+    struct walk walk; /* first */
+    struct index_scan *scan;
+};
+
+/* Put an entry of a page with this prefix behind those gathered.  False: bad, or (*full) no room.
+ */
+static inline bool
+gather(struct index_scan *scan, const void *page, unsigned slot, struct bytes prefix, bool *full)
 {
-    struct btree_search search = { .target = goal(scan), .before = scan->backward };
-    enum btree_way way = BTREE_WAY_LOST;
-    block_t block;
+    size_t used = scan->count > 0 ? scan->key_end[scan->count - 1] : 0;
+    struct btree_entry entry;
 
-    while (way != BTREE_WAY_HERE) {
-        TRY_RETURN(interrupt_check(op));
-        if (way == BTREE_WAY_LOST)
-            TRY_RETURN(btree_find(&scan->index, search.target, scan->backward, 0, &block));
-        else
-            block = search.next;
-        TRY_RETURN(pool_copy((struct page_id){ scan->index.file, block }, POOL_NORMAL, scan->page));
-        way = btree_find_way(scan->page, &search);
-        if (way == BTREE_WAY_BAD || way == BTREE_WAY_DOWN)
-            return btree_find_corrupt(&scan->index, block, "the page cannot be right");
-    }
-    if (!btree_search_within(scan->page, search.target, &search.within, &scan->slot))
-        return btree_find_corrupt(&scan->index, block, "the page cannot be right");
-    scan->loaded = true;
-    return OK;
-}
-
-/* The copy is used up: go on at its fence, if there is one and it is within the range. */
-static bool
-pass_fence(struct index_scan *scan)
-{
-    const struct own_point *bound = scan->backward ? &scan->begin : &scan->end;
-    struct btree_point fence;
-    bool has, good;
-
-    good = scan->backward ? btree_page_low(scan->page, &fence, &has)
-                          : btree_page_high(scan->page, &fence, &has);
-    scan->loaded = false;
-    if (!good || !has)
+    if (!btree_search_entry(page, btree_search_slot(page, slot), &entry) ||
+        prefix.size + entry.suffix.size > INDEX_KEY_MAX)
         return false;
-    if (!bound->none) {
-        int order = btree_page_compare(fence, bound->point);
-
-        if (scan->backward ? order <= 0 : order >= 0)
-            return false;
-    }
-    set_point(&scan->here, fence.key, fence.place);
+    *full = scan->count == scan->most || used + prefix.size + entry.suffix.size > KEY_ROOM;
+    if (*full)
+        return false;
+    if (prefix.size > 0)
+        memcpy(scan->key + used, prefix.data, prefix.size);
+    if (entry.suffix.size > 0)
+        memcpy(scan->key + used + prefix.size, entry.suffix.data, entry.suffix.size);
+    scan->key_end[scan->count] = (uint16_t)(used + prefix.size + entry.suffix.size);
+    scan->row[scan->count++] = btree_page_row(entry.place);
     return true;
 }
 
-/* The slot's entry into `entry`; *inside: it is within the range. */
-static err_t
-read_slot(struct index_scan *scan, unsigned slot, struct index_entry *entry, bool *inside)
+static inline struct bytes
+gathered_key(const struct index_scan *scan, unsigned i)
+{
+    size_t begin = i > 0 ? scan->key_end[i - 1] : 0;
+
+    return (struct bytes){ scan->key + begin, scan->key_end[i] - begin };
+}
+
+/* Where to go on behind the last of those gathered, when the leaf has more. */
+static void
+go_on_behind_last(struct index_scan *scan)
+{
+    btree_place_t place = btree_page_place(scan->row[scan->count - 1]);
+
+    set_point(&scan->next, gathered_key(scan, scan->count - 1), scan->backward ? place : place + 1);
+}
+
+/* The leaf has no more: go on at its fence, if there is one and it is within the range. */
+static bool
+go_on_at_fence(struct index_scan *scan, const void *page)
 {
     const struct own_point *bound = scan->backward ? &scan->begin : &scan->end;
-    struct btree_entry raw;
-    size_t size;
+    struct btree_point fence;
+    bool has;
 
-    if (!btree_page_entry(scan->page, slot, &raw) ||
-        !btree_page_key(scan->page, slot, scan->key, &size))
-        return btree_find_corrupt(&scan->index, BLOCK_NONE, "a page cannot be right");
-    entry->key = (struct bytes){ scan->key, size };
-    entry->row = btree_page_row(raw.place);
-    *inside = true;
-    if (!bound->none) {
-        int order = btree_page_compare((struct btree_point){ entry->key, raw.place }, bound->point);
+    if (!(scan->backward ? btree_page_low(page, &fence, &has)
+                         : btree_page_high(page, &fence, &has)))
+        return false;
+    scan->last = !has;
+    if (has && !bound->none) {
+        int order = btree_page_compare(fence, bound->point);
 
-        *inside = scan->backward ? order >= 0 : order < 0;
+        scan->last = scan->backward ? order <= 0 : order >= 0;
     }
+    if (!scan->last)
+        set_point(&scan->next, fence.key, fence.place);
+    return true;
+}
+
+/* The slots of the range on this leaf: from … stop-1, upwards or downwards. */
+static bool
+gather_leaf(struct index_scan *scan, const struct btree_search *search, const void *page)
+{
+    const struct own_point *bound = scan->backward ? &scan->begin : &scan->end;
+    struct bytes prefix = btree_search_prefix(page);
+    unsigned slots = btree_search_slots(page), at, stop = scan->backward ? 0 : slots;
+    bool full = false;
+
+    scan->count = scan->given = 0;
+    scan->last = false;
+    if (!btree_search_within(page, search->target, &search->within, &at) ||
+        (!bound->none && !btree_page_search(page, bound->point, &stop)))
+        return false;
+    while (scan->backward ? at > stop : at < stop) {
+        unsigned slot = scan->backward ? at - 1 : at;
+
+        if (!gather(scan, page, slot, prefix, &full)) {
+            if (full)
+                go_on_behind_last(scan);
+            return full;
+        }
+        at = scan->backward ? slot : slot + 1;
+    }
+    if (stop == (scan->backward ? 0 : slots))
+        return go_on_at_fence(scan, page);
+    scan->last = true;
+    return true;
+}
+
+static bool
+look_and_gather(const void *page, void *context)
+{
+    struct gathering *gathering = context;
+    struct walk *walk = &gathering->walk;
+
+    walk->way = btree_find_way(page, &walk->search);
+    if (walk->way == BTREE_WAY_HERE)
+        return gather_leaf(gathering->scan, &walk->search, page);
+    return walk->way != BTREE_WAY_BAD;
+}
+
+/* Gather the next entries from the leaf for the goal; perhaps none. */
+static err_t
+load(struct op *op, struct index_scan *scan)
+{
+    struct gathering gathering = { .scan = scan };
+
+    gathering.walk.search = (struct btree_search){ .target = goal(scan), .before = scan->backward };
+    TRY_RETURN(walk_down(op, &scan->index, &gathering.walk, look_and_gather));
+    if (!scan->last)
+        set_point(&scan->here, scan->next.point.key, scan->next.point.place);
+    scan->most = GATHER_MAX;
     return OK;
 }
 
 err_t
 btree_scan_next(struct op *op, struct index_scan *scan, struct index_entry *entry, bool *found)
 {
-    *found = false;
-    while (!scan->done) {
-        if (!scan->loaded)
-            TRY_RETURN(load(op, scan));
-        if (scan->backward ? scan->slot > 0 : scan->slot < btree_page_head(scan->page)->count) {
-            unsigned slot = scan->backward ? --scan->slot : scan->slot++;
-
-            TRY_RETURN(read_slot(scan, slot, entry, found));
-            scan->done = !*found;
-            return OK;
-        }
-        scan->done = !pass_fence(scan);
-    }
+    while (scan->given == scan->count && !scan->last)
+        TRY_RETURN(load(op, scan));
+    *found = scan->given < scan->count;
+    if (!*found)
+        return OK;
+    entry->key = gathered_key(scan, scan->given);
+    entry->row = scan->row[scan->given++];
     return OK;
+}
+
+size_t
+btree_scan_ahead(const struct index_scan *scan, const struct row_id **rows)
+{
+    *rows = scan->row + scan->given;
+    return scan->count - scan->given;
 }
 
 err_t
@@ -236,12 +342,12 @@ btree_scan_seek(struct op *op, struct index_scan *scan, struct bytes key, struct
     if (key.size > INDEX_KEY_MAX)
         return err_set(ERR_BAD_VALUE, "a position is too long");
     set_point(&scan->here, key, scan->backward ? place : place + 1);
-    scan->loaded = false;
-    scan->done = false;
+    scan->count = scan->given = 0;
+    scan->last = false;
     if (!bound->none) {
         int order = btree_page_compare(scan->here.point, bound->point);
 
-        scan->done = scan->backward ? order <= 0 : order >= 0;
+        scan->last = scan->backward ? order <= 0 : order >= 0;
     }
     return OK;
 }
@@ -249,8 +355,7 @@ btree_scan_seek(struct op *op, struct index_scan *scan, struct bytes key, struct
 /* --- one key --- */
 
 struct lookup {
-    struct btree_search search;
-    enum btree_way way;
+    struct walk walk; /* first */
     struct row_id *rows;
     size_t most, count;
     bool further; /* the key may go on to the right */
@@ -260,7 +365,7 @@ struct lookup {
 static bool
 collect(const void *page, struct lookup *lookup)
 {
-    const struct btree_search *search = &lookup->search;
+    const struct btree_search *search = &lookup->walk.search;
     struct btree_point high;
     struct btree_entry entry;
     unsigned slot;
@@ -295,18 +400,19 @@ static bool
 look_and_collect(const void *page, void *context)
 {
     struct lookup *lookup = context;
+    struct walk *walk = &lookup->walk;
 
-    lookup->way = btree_find_way(page, &lookup->search);
-    if (lookup->way == BTREE_WAY_HERE)
+    walk->way = btree_find_way(page, &walk->search);
+    if (walk->way == BTREE_WAY_HERE)
         return collect(page, lookup);
-    return lookup->way != BTREE_WAY_BAD;
+    return walk->way != BTREE_WAY_BAD;
 }
 
 /* The key's entries stand on several pages. */
 static err_t
 collect_by_scan(struct op *op, const struct index *index, struct lookup *lookup)
 {
-    struct bytes key = lookup->search.target.key;
+    struct bytes key = lookup->walk.search.target.key;
     struct index_range range = { .low = key, .high = key, .has_low = true, .has_high = true };
     struct index_scan *scan;
     err_t err;
@@ -333,25 +439,13 @@ err_t
 btree_scan_lookup(struct op *op, const struct index *index, struct bytes key, struct row_id *rows,
     size_t most, size_t *count)
 {
-    struct lookup lookup = { .search = { .target = { key, 0 } }, .rows = rows, .most = most };
-    block_t block = BTREE_META_BLOCK;
+    struct lookup lookup = { .rows = rows, .most = most };
 
     *count = 0;
     if (key.size > INDEX_KEY_MAX)
         return OK; /* no such key can be in it */
-    lookup.way = BTREE_WAY_LOST;
-    for (int steps = 0; lookup.way != BTREE_WAY_HERE; steps++) {
-        if (steps == STEPS_MAX)
-            return btree_find_corrupt(index, block, "the links go in a circle");
-        if (lookup.way == BTREE_WAY_LOST) {
-            TRY_RETURN(interrupt_check(op));
-            TRY_RETURN(btree_find_root(index, &block, &lookup.search.level_here));
-        }
-        TRY_RETURN(btree_find_look(index, block, look_and_collect, &lookup));
-        if (lookup.way == BTREE_WAY_DOWN)
-            lookup.search.level_here--;
-        block = lookup.search.next;
-    }
+    lookup.walk.search.target.key = key;
+    TRY_RETURN(walk_down(op, index, &lookup.walk, look_and_collect));
     if (lookup.further)
         TRY_RETURN(collect_by_scan(op, index, &lookup));
     *count = lookup.count;
@@ -365,6 +459,7 @@ btree_scan_lookup(struct op *op, const struct index *index, struct bytes key, st
 struct rank {
     struct btree_search search;
     enum btree_way way;
+    unsigned slot, slots;   /* of the page looked at: where the point, or its child, stands */
     double position, width; /* of the page's part of the whole */
     double entries;
 };
@@ -373,24 +468,22 @@ static bool
 look_at_rank(const void *page, void *context)
 {
     struct rank *rank = context;
-    unsigned slot, slots = btree_page_head(page)->count;
 
+    rank->slots = btree_search_slots(page);
+    rank->slot = 0;
     rank->way = btree_find_way(page, &rank->search);
     if (rank->way != BTREE_WAY_HERE && rank->way != BTREE_WAY_DOWN)
         return rank->way != BTREE_WAY_BAD;
-    return slots == 0 || btree_page_search(page, rank->search.target, &slot);
+    return rank->slots == 0 || btree_page_search(page, rank->search.target, &rank->slot);
 }
 
 static err_t
-find_rank(struct op *op, const struct index *index, struct btree_point point, struct rank *rank,
-    void *copy)
+find_rank(struct op *op, const struct index *index, struct btree_point point, struct rank *rank)
 {
     block_t block = BTREE_META_BLOCK;
 
     *rank = (struct rank){ .search = { .target = point }, .way = BTREE_WAY_LOST };
     for (int steps = 0; rank->way != BTREE_WAY_HERE; steps++) {
-        unsigned slot, slots;
-
         if (steps == STEPS_MAX)
             return btree_find_corrupt(index, block, "the links go in a circle");
         if (rank->way == BTREE_WAY_LOST) {
@@ -399,22 +492,17 @@ find_rank(struct op *op, const struct index *index, struct btree_point point, st
             rank->position = 0;
             rank->width = rank->entries = 1;
         }
-        TRY_RETURN(pool_copy((struct page_id){ index->file, block }, POOL_NORMAL, copy));
-        if (!look_at_rank(copy, rank))
-            return btree_find_corrupt(index, block, "the page cannot be right");
+        TRY_RETURN(btree_find_look(index, block, look_at_rank, rank));
         block = rank->search.next;
         if (rank->way != BTREE_WAY_HERE && rank->way != BTREE_WAY_DOWN)
             continue;
-        slots = btree_page_head(copy)->count;
-        if (slots == 0 || !btree_page_search(copy, point, &slot))
-            slot = 0;
         if (rank->way == BTREE_WAY_DOWN) {
             rank->search.level_here--;
-            slot -= slot > 0; /* the child, not what stands behind it */
+            rank->slot -= rank->slot > 0; /* the child, not what stands behind it */
         }
-        rank->width /= slots > 0 ? slots : 1;
-        rank->position += rank->width * slot;
-        rank->entries *= slots;
+        rank->width /= rank->slots > 0 ? rank->slots : 1;
+        rank->position += rank->width * rank->slot;
+        rank->entries *= rank->slots;
     }
     return OK;
 }
@@ -431,11 +519,11 @@ btree_scan_estimate(
 
     *entries = 0;
     TRY_RETURN(btree_scan_begin(op, index, range, &scan));
-    empty = scan->done;
+    empty = scan->last;
     if (empty)
         goto done;
-    TRY(find_rank(op, index, scan->begin.none ? lowest : scan->begin.point, &low, scan->page));
-    TRY(find_rank(op, index, scan->end.none ? highest() : scan->end.point, &high, scan->page));
+    TRY(find_rank(op, index, scan->begin.none ? lowest : scan->begin.point, &low));
+    TRY(find_rank(op, index, scan->end.none ? highest() : scan->end.point, &high));
     share = high.position - low.position;
     if (share > 0)
         *entries =

@@ -72,9 +72,12 @@ struct index_methods {
         size_t most, size_t *count);
     err_t (*scan_begin)(struct op *op, const struct index *index, const struct index_range *range,
         struct index_scan **scan);
-    /* Next entry; valid until the next call.  Works on private copies of leaves. */
+    /* Next entry; valid until the next call.  Works on private copies of entries. */
     err_t (*scan_next)(
         struct op *op, struct index_scan *scan, struct index_entry *entry, bool *found);
+    /* The rows of the entries that follow the last one given, as far as they are known already:
+       they may be fetched ahead.  Yields how many. */
+    size_t (*scan_ahead)(const struct index_scan *scan, const struct row_id **rows);
     /* Go on behind this entry (taken up by another process). */
     err_t (*scan_seek)(struct op *op, struct index_scan *scan, struct bytes key, struct row_id row);
     void (*scan_end)(struct index_scan *scan);
