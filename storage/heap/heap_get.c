@@ -21,6 +21,7 @@
  */
 #include <string.h>
 
+#include "base/panic.h"
 #include "shmem/interrupt.h"
 #include "storage/heap/heap.h"
 #include "storage/heap/heappage.h"
@@ -49,7 +50,7 @@ struct get {
     struct heappage_overflow pointer;
 };
 
-enum peeked { PEEK_DONE, PEEK_AGAIN, PEEK_SLOW };
+enum peeked { PEEK_DONE, PEEK_AGAIN };
 
 /* The head of item n of a page that may be changing: bounded, copied, not yet believed. */
 static inline bool
@@ -140,30 +141,27 @@ end:
     return OK;
 }
 
+/* The root's row, by a peek at its page. */
 static err_t
-peek_row(struct get *get, enum peeked *answer)
+peek_row(struct get *get, const struct pool_peek *peek, enum peeked *answer)
 {
-    struct pool_peek peek;
     unsigned n = get->root.item;
     uint32_t item;
     bool again;
 
-    *answer = PEEK_SLOW;
-    if (!pool_peek((struct page_id){ get->heap->file, get->root.block }, &peek))
-        return OK;
     *answer = PEEK_DONE;
-    if (!peek_kind(peek.page, n) || !peek_item(peek.page, n, &item)) {
-        *answer = pool_peek_valid(&peek) ? PEEK_DONE : PEEK_AGAIN;
+    if (!peek_kind(peek->page, n) || !peek_item(peek->page, n, &item)) {
+        *answer = pool_peek_valid(peek) ? PEEK_DONE : PEEK_AGAIN;
         return OK;
     }
     if (heappage_item_state(item) == HEAPPAGE_REDIRECT) {
         n = heappage_item_offset(item);
-        if (!peek_kind(peek.page, n) || !peek_item(peek.page, n, &item)) {
-            *answer = pool_peek_valid(&peek) ? PEEK_DONE : PEEK_AGAIN;
+        if (!peek_kind(peek->page, n) || !peek_item(peek->page, n, &item)) {
+            *answer = pool_peek_valid(peek) ? PEEK_DONE : PEEK_AGAIN;
             return OK;
         }
     }
-    TRY_RETURN(peek_chain(get, &peek, n, item, &again));
+    TRY_RETURN(peek_chain(get, peek, n, item, &again));
     *answer = again ? PEEK_AGAIN : PEEK_DONE;
     return OK;
 }
@@ -271,12 +269,44 @@ forget_attempt(struct get *get)
         get->out->size = get->out_begin;
 }
 
+static struct page_id
+page_of(const struct get *get)
+{
+    return (struct page_id){ get->heap->file, get->root.block };
+}
+
+/* All the ways to the row; `peek` is the first look at its page, if `peeked`. */
+static inline err_t
+read_row(struct get *get, struct pool_peek *peek, bool peeked)
+{
+    enum peeked answer = PEEK_AGAIN;
+
+    for (unsigned i = 0; i < PEEKS && peeked && answer == PEEK_AGAIN; i++) {
+        forget_attempt(get);
+        TRY_RETURN(peek_row(get, peek, &answer));
+        if (answer == PEEK_AGAIN)
+            peeked = pool_peek(page_of(get), peek);
+    }
+    if (answer != PEEK_DONE) {
+        forget_attempt(get);
+        TRY_RETURN(get_locked(get));
+        get->hints = 0;
+    }
+    if (!get->found)
+        return OK;
+    if (get->hints != 0)
+        leave_hints(get);
+    if (get->passed >= LONG_CHAIN)
+        prune_try(get->heap, get->root.block);
+    return (get->flags & (HEAPPAGE_OVERFLOW | HEAPPAGE_COMPRESSED)) != 0 ? finish(get) : OK;
+}
+
 err_t
 heap_get(struct op *op, const struct heap *heap, const struct snapshot *snapshot,
     struct row_id root, struct buf *out, struct row_id *version, bool *found)
 {
+    struct pool_peek peek;
     struct get get;
-    enum peeked answer = PEEK_AGAIN;
 
     (void)op; /* too short to be interrupted */
     get.heap = heap;
@@ -284,26 +314,48 @@ heap_get(struct op *op, const struct heap *heap, const struct snapshot *snapshot
     get.root = root;
     get.out = out;
     get.out_begin = out != NULL ? out->size : 0;
-    get.version = ROW_ID_NONE;
-    for (unsigned i = 0; i < PEEKS && answer == PEEK_AGAIN; i++) {
-        forget_attempt(&get);
-        TRY_RETURN(peek_row(&get, &answer));
-    }
-    if (answer != PEEK_DONE) {
-        forget_attempt(&get);
-        TRY_RETURN(get_locked(&get));
-        get.hints = 0;
-    }
+    TRY_RETURN(read_row(&get, &peek, pool_peek(page_of(&get), &peek)));
     *found = get.found;
-    if (!get.found)
-        return OK;
-    if (version != NULL)
+    if (version != NULL && get.found)
         *version = get.version;
-    if (get.hints != 0)
-        leave_hints(&get);
-    if (get.passed >= LONG_CHAIN)
-        prune_try(heap, root.block);
-    return (get.flags & (HEAPPAGE_OVERFLOW | HEAPPAGE_COMPRESSED)) != 0 ? finish(&get) : OK;
+    return OK;
+}
+
+/* The rows lie far apart: each step is done for all of them before the next, so that the memory
+   of one is on its way while another is looked at. */
+err_t
+heap_get_many(struct op *op, const struct heap *heap, const struct snapshot *snapshot,
+    const struct row_id *roots, size_t count, struct buf *out, struct heap_got *got)
+{
+    struct pool_peek peek[HEAP_GET_MANY];
+    bool peeked[HEAP_GET_MANY];
+
+    (void)op;
+    invariant(count <= HEAP_GET_MANY);
+    for (size_t i = 0; i < count; i++) {
+        peeked[i] = pool_peek((struct page_id){ heap->file, roots[i].block }, &peek[i]);
+        if (peeked[i]) {
+            __builtin_prefetch(peek[i].page);
+            __builtin_prefetch(peek[i].page + HEAPPAGE_START + roots[i].item * 4u - 4u);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint32_t item;
+
+        if (peeked[i] && peek_item(peek[i].page, roots[i].item, &item)) {
+            __builtin_prefetch(peek[i].page + heappage_item_offset(item));
+            __builtin_prefetch(peek[i].page + heappage_item_offset(item) + 64);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct get get = {
+            .heap = heap, .snapshot = snapshot, .root = roots[i], .out = out, .out_begin = out->size
+        };
+
+        TRY_RETURN(read_row(&get, &peek[i], peeked[i]));
+        got[i] = (struct heap_got){ roots[i], get.found, out->size };
+    }
+    return OK;
 }
 
 /* Where a walk for the newest version stands. */
