@@ -20,6 +20,7 @@
 #include "storage/collection/keys.h"
 #include "storage/collection/nap.h"
 #include "storage/collection/statistics.h"
+#include "storage/index/btree_scan.h"
 
 /* ---- shared memory ---- */
 
@@ -86,6 +87,8 @@ catalog_forget_private(void)
     catalog_copy_forget();
     keys_forget();
     collection_change_forget();
+    collection_scan_forget_private();
+    btree_scan_forget_private();
 }
 
 void

@@ -41,6 +41,7 @@ struct catalog_index {
     bool sparse;
     bool multikey;    /* some document gave more than one key; never taken back */
     bool scalar_only; /* made by the text protocol: T-10.1 */
+    bool special;     /* partial, or with a collation */
     enum catalog_index_state state;
     csn_t usable_from; /* a snapshot older than this may not use it */
 };

@@ -63,6 +63,7 @@ err_t collection_scan_index(struct op *op, const struct catalog_collection *coll
 err_t collection_scan_next(struct op *op, struct collection_scan *scan, struct bytes *document,
     struct row_id *root, bool *found) MUST_CHECK;
 void collection_scan_end(struct collection_scan *scan);
+void collection_scan_forget_private(void); /* memory kept for the next scan of this thread */
 /* Its position as bytes, and going on from there in another process (same collection, index, ranges
  * and snapshot). */
 err_t collection_scan_save(struct collection_scan *scan, struct buf *position) MUST_CHECK;

@@ -9,9 +9,12 @@
  *   N2  A document with several keys in the ranges is given once, at the first of them in the order
  *       of the scan.  That is found from its keys alone: no memory, and a scan taken up elsewhere
  *       need not know what was given before.
- *   N3  An index that has become multikey since the section began is told before any row of it is
+ *   N3  What was fetched ahead are the rows of the entries that come next, in their order; the
+ *       snapshot is held, so it is the same as if each were fetched when its entry comes.
+ *   N4  An index that has become multikey since the section began is told before any row of it is
  *       read: the plan may rest on its not being so.
  */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,9 +24,14 @@
 #include "storage/collection/catalog_share.h"
 #include "storage/collection/collection.h"
 
-#define KEEP_ROW ((size_t)1 << 20)
+#define KEEP_ROW    ((size_t)1 << 20)
+#define FEW_RANGES  4u
+#define FEW_BOUNDS  256u
+#define FETCH_BEGIN 4u                 /* rows fetched ahead at first; a query may want one only */
+#define FETCH_BYTES ((size_t)64 << 10) /* rows as large as this are fetched one by one */
 
 struct collection_scan {
+    struct buf row; /* rows fetched, one behind the other; the one thing that a spare scan keeps */
     struct heap heap;
     struct snapshot snapshot;
     struct heap_scan *rows; /* natural order */
@@ -35,14 +43,20 @@ struct collection_scan {
     struct index_range *range;
     uint8_t *bounds; /* bytes of all ranges' keys */
     size_t range_count, at;
-    uint8_t last_key[INDEX_KEY_MAX];
     size_t last_key_size;
     bool multikey;
     const struct indexkey_spec *spec; /* a copy's: valid in the section; NULL unless multikey */
     struct arena *arena;              /* holds a spec that outlives the section */
     struct indexkey_set keys;
-    struct buf row;
+    size_t fetch, fetched, taken; /* how many at a time; how many there are, and were given */
+    struct index_range few_ranges[FEW_RANGES];
+    /* From here on nothing is zeroed at the beginning. */
+    uint8_t last_key[INDEX_KEY_MAX];
+    uint8_t few_bounds[FEW_BOUNDS];
+    struct heap_got got[HEAP_GET_MANY];
 };
+
+static _Thread_local struct collection_scan *spare; /* ended; its memory is for the next */
 
 /* ---- beginning ---- */
 
@@ -50,14 +64,21 @@ static err_t
 begin(const struct catalog_collection *collection, const struct snapshot *snapshot,
     struct collection_scan **scan)
 {
-    struct collection_scan *new = calloc(1, sizeof *new);
+    struct collection_scan *new = spare;
 
-    if (new == NULL)
-        return err_set(ERR_MEMORY, "could not begin a scan: out of memory");
+    spare = NULL;
+    if (new == NULL) {
+        new = malloc(sizeof *new);
+        if (new == NULL)
+            return err_set(ERR_MEMORY, "could not begin a scan: out of memory");
+        new->row = buf_init(HEAP_GET_MANY * (size_t)HEAP_ROW_MAX);
+    }
+    memset(&new->heap, 0,
+        offsetof(struct collection_scan, last_key) - offsetof(struct collection_scan, heap));
     new->heap = collection->heap;
     new->snapshot = *snapshot;
     new->last = ROW_ID_NONE;
-    new->row = buf_init(HEAP_ROW_MAX);
+    new->fetch = FETCH_BEGIN;
     indexkey_set_init(&new->keys);
     *scan = new;
     return OK;
@@ -79,7 +100,7 @@ out:
     return err;
 }
 
-/* N3.  Rows that gave the index its second key are seen only by snapshots taken after the version
+/* N4.  Rows that gave the index its second key are seen only by snapshots taken after the version
    was raised. */
 static err_t
 look_multikey(
@@ -108,8 +129,8 @@ copy_ranges(struct collection_scan *scan, const struct index_range *ranges, size
 
     for (size_t i = 0; i < count; i++)
         bytes += ranges[i].low.size + ranges[i].high.size;
-    scan->range = calloc(count > 0 ? count : 1, sizeof *scan->range);
-    scan->bounds = to = malloc(bytes > 0 ? bytes : 1);
+    scan->range = count <= FEW_RANGES ? scan->few_ranges : calloc(count, sizeof *scan->range);
+    scan->bounds = to = bytes <= FEW_BOUNDS ? scan->few_bounds : malloc(bytes);
     if (scan->range == NULL || scan->bounds == NULL)
         return err_set(ERR_MEMORY, "could not begin an index scan: out of memory");
     for (size_t i = 0; i < count; i++) {
@@ -178,12 +199,29 @@ collection_scan_end(struct collection_scan *scan)
     if (scan->entries != NULL)
         scan->methods->scan_end(scan->entries);
     heap_scan_end(scan->rows);
-    free(scan->range);
-    free(scan->bounds);
+    if (scan->range != scan->few_ranges)
+        free(scan->range);
+    if (scan->bounds != scan->few_bounds)
+        free(scan->bounds);
     arena_destroy(scan->arena);
     indexkey_set_fini(&scan->keys);
-    buf_fini(&scan->row);
-    free(scan);
+    if (spare != NULL) {
+        buf_fini(&scan->row);
+        free(scan);
+        return;
+    }
+    buf_clear(&scan->row);
+    buf_shrink(&scan->row, FETCH_BYTES);
+    spare = scan;
+}
+
+void
+collection_scan_forget_private(void)
+{
+    if (spare != NULL)
+        buf_fini(&spare->row);
+    free(spare);
+    spare = NULL;
 }
 
 /* ---- N2 ---- */
@@ -273,28 +311,65 @@ next_entry(struct op *op, struct collection_scan *scan, struct index_entry *entr
     return OK;
 }
 
+/* The rows of this entry and of those known to follow it. */
+static err_t
+fetch(struct op *op, struct collection_scan *scan, struct row_id root)
+{
+    struct row_id roots[HEAP_GET_MANY] = { root };
+    const struct row_id *ahead;
+    size_t count = scan->methods->scan_ahead(scan->entries, &ahead);
+
+    if (count > scan->fetch - 1)
+        count = scan->fetch - 1;
+    if (count > 0)
+        memcpy(roots + 1, ahead, count * sizeof *ahead);
+    buf_shrink(&scan->row, KEEP_ROW);
+    buf_clear(&scan->row);
+    scan->taken = scan->fetched = 0;
+    TRY_RETURN(
+        heap_get_many(op, &scan->heap, &scan->snapshot, roots, count + 1, &scan->row, scan->got));
+    scan->fetched = count + 1;
+    scan->fetch = scan->row.size < FETCH_BYTES ? HEAP_GET_MANY : 1;
+    return OK;
+}
+
+/* The row of an entry. */
+static err_t
+take(struct op *op, struct collection_scan *scan, struct row_id root, struct bytes *row, bool *seen)
+{
+    const struct heap_got *got;
+    size_t begin;
+
+    if (scan->taken == scan->fetched)
+        TRY_RETURN(fetch(op, scan, root));
+    got = &scan->got[scan->taken];
+    invariant(got->root.block == root.block && got->root.item == root.item); /* N3 */
+    begin = scan->taken > 0 ? got[-1].end : 0;
+    *row = (struct bytes){ scan->row.data + begin, got->end - begin };
+    *seen = got->found;
+    scan->taken++;
+    return OK;
+}
+
 static err_t
 next_by_index(struct op *op, struct collection_scan *scan, struct bytes *document, bool *found)
 {
     struct index_entry entry;
     bool more, seen;
 
-    buf_shrink(&scan->row, KEEP_ROW);
     for (unsigned turn = 0;; turn++) {
         if (turn % 64 == 63)
             TRY_RETURN(interrupt_check(op));
         TRY_RETURN(next_entry(op, scan, &entry, &more));
         if (!more)
             return OK;
-        buf_clear(&scan->row);
-        TRY_RETURN(heap_get(op, &scan->heap, &scan->snapshot, entry.row, &scan->row, NULL, &seen));
+        TRY_RETURN(take(op, scan, entry.row, document, &seen));
         if (!seen)
             continue;
-        TRY_RETURN(is_first(scan, buf_bytes(&scan->row), entry.key, found));
+        TRY_RETURN(is_first(scan, *document, entry.key, found));
         if (*found)
             break;
     }
-    *document = buf_bytes(&scan->row);
     scan->last = entry.row;
     scan->last_key_size = entry.key.size;
     memcpy(scan->last_key, entry.key.data, entry.key.size);
@@ -339,6 +414,7 @@ restore_index(struct op *op, struct collection_scan *scan, const struct position
     struct bytes key = { scan->last_key, scan->last_key_size };
 
     scan->at = (size_t)head->range;
+    scan->fetched = scan->taken = 0;
     if (scan->entries != NULL)
         scan->methods->scan_end(scan->entries);
     scan->entries = NULL;

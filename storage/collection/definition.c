@@ -299,7 +299,7 @@ err_t
 definition_compile(struct arena *arena, struct catalog_index *index)
 {
     struct indexkey_spec *spec = arena_zalloc(arena, sizeof *spec);
-    struct bsonvalue key;
+    struct bsonvalue key, value;
 
     if (spec == NULL)
         return ERR_MEMORY;
@@ -309,6 +309,8 @@ definition_compile(struct arena *arena, struct catalog_index *index)
     TRY_RETURN(indexkey_spec_parse(arena, key.raw, spec));
     index->sparse = flag(index->definition, "sparse");
     index->scalar_only = flag(index->definition, "scalarOnly");
+    index->special = bsonwalk_get(index->definition, "partialFilterExpression", &value) ||
+                     bsonwalk_get(index->definition, "collation", &value);
     spec->size_max = INDEX_KEY_MAX;
     spec->sparse = index->sparse;
     spec->scalar_only = index->scalar_only;
