@@ -4,7 +4,8 @@
  * INVARIANTS
  *  F1  A run allocates nothing and looks at each field only as far as the program needs.
  *  F2  Recursion is bounded by the program's depth, which the compiler has limited.
- *  F3  Comparisons hold only within a class (bsonorder_class); null and undefined are one; MinKey
+ *  F3  `field` is what was found last in the very document that is being matched, or names nothing.
+ *  F4  Comparisons hold only within a class (bsonorder_class); null and undefined are one; MinKey
  *      and MaxKey compare with everything; NaN equals NaN and compares with nothing else.
  *
  * IF A PROCESS DIES: nothing here is shared.
@@ -18,9 +19,18 @@
 #include "base/doc/bsonorder.h"
 #include "base/doc/bsonwalk.h"
 
+/* A field of a document that was looked for: {a: {$gt: 1, $lt: 5}} asks twice for the same. */
+struct field {
+    const uint8_t *document;
+    struct bytes name; /* data NULL: none was */
+    bool found;
+    struct bsonvalue value;
+};
+
 struct eval {
     const struct filterprog_node *node;
     err_t err;
+    struct field field; /* F3 */
 };
 
 static bool match_document(struct eval *eval, uint32_t at, struct bytes document);
@@ -38,7 +48,7 @@ is_nan(const struct bsonvalue *value)
     return bsonvalue_to_double(value, &number) && isnan(number);
 }
 
-/* Types differ in class: what still compares (F3). */
+/* Types differ in class: what still compares (F4). */
 static bool
 compare_across(uint8_t op, int left, int right)
 {
@@ -237,6 +247,36 @@ visit_leaf(void *context, const struct docpath_hit *hit)
     return match_leaf(visit->eval, visit->node, hit->value);
 }
 
+static inline bool
+same_name(struct bytes a, struct bytes b)
+{
+    return a.size == b.size &&
+           (a.size == 0 || (a.data[0] == b.data[0] && memcmp(a.data, b.data, a.size) == 0));
+}
+
+/* NULL: the document is damaged. */
+static const struct field *
+find_field(struct eval *eval, struct bytes name, struct bytes document)
+{
+    struct field *field = &eval->field;
+    struct bsonwalk walk;
+
+    if (field->name.data != NULL && field->document == document.data &&
+        same_name(field->name, name))
+        return field;
+    field->name.data = NULL;
+    if (bsonwalk_begin(&walk, document) != OK) {
+        eval->err = ERR_CORRUPT;
+        return NULL;
+    }
+    do
+        field->found = bsonwalk_next(&walk, &field->value);
+    while (field->found && !same_name(field->value.key, name));
+    field->document = document.data;
+    field->name = name;
+    return field;
+}
+
 static bool
 match_path(struct eval *eval, const struct filterprog_node *node, struct bytes document)
 {
@@ -246,18 +286,11 @@ match_path(struct eval *eval, const struct filterprog_node *node, struct bytes d
     err_t err;
 
     if (path->count == 1) {
-        const struct bytes name = path->part[0].name;
-        struct bsonvalue value;
-        struct bsonwalk walk;
+        const struct field *field = find_field(eval, path->part[0].name, document);
 
-        if (bsonwalk_begin(&walk, document) != OK) {
-            eval->err = ERR_CORRUPT;
+        if (field == NULL)
             return false;
-        }
-        while (bsonwalk_next(&walk, &value))
-            if (value.key.size == name.size && memcmp(value.key.data, name.data, name.size) == 0)
-                return match_field(eval, node, &value);
-        return match_leaf(eval, node, NULL);
+        return field->found ? match_field(eval, node, &field->value) : match_leaf(eval, node, NULL);
     }
     err = docpath_walk(path, document, node->expand ? DOCPATH_EXPAND_LEAF : DOCPATH_DEFAULT,
         visit_leaf, &visit, &stopped);
@@ -347,7 +380,7 @@ filter_compile(struct arena *arena, struct bytes document, const struct filter *
 err_t
 filter_match(const struct filter *filter, struct bytes document, bool *matches)
 {
-    struct eval eval = { filter->node, OK };
+    struct eval eval = { .node = filter->node };
 
     *matches = match_document(&eval, 0, document);
     return eval.err;
@@ -356,7 +389,7 @@ filter_match(const struct filter *filter, struct bytes document, bool *matches)
 err_t
 filter_match_value(const struct filter *filter, const struct bsonvalue *value, bool *matches)
 {
-    struct eval eval = { filter->node, OK };
+    struct eval eval = { .node = filter->node };
 
     *matches = match_condition(&eval, 0, value);
     return eval.err;

@@ -359,23 +359,14 @@ gives_order(const struct indexkey_spec *spec, const struct sortkey *sortkey, uin
     return true;
 }
 
-static bool
-definition_has(const struct catalog_index *index, const char *name)
-{
-    struct bsonvalue value;
-
-    return bsonwalk_get(index->definition, name, &value);
-}
-
 /* May the index be used at all for this snapshot? */
 static bool
 is_usable(const struct catalog_index *index, const struct plan_wish *wish)
 {
     if (index->state != CATALOG_INDEX_READY || index->usable_from > wish->csn ||
-        index->scalar_only || index->index.kind != INDEX_BTREE || index->spec->hashed)
+        index->scalar_only || index->special || /* N2 */
+        index->index.kind != INDEX_BTREE || index->spec->hashed)
         return false;
-    if (definition_has(index, "partialFilterExpression") || definition_has(index, "collation"))
-        return false; /* N2 */
     for (unsigned i = 0; i < index->spec->count; i++)
         if (has_number_part(index->spec->field[i].path))
             return false;
@@ -427,6 +418,8 @@ plan_over(struct arena *arena, const struct catalog_index *index, const struct p
         plan->sorted = gives_order(spec, wish->sortkey, bounds.single, &backward);
     plan->backward = plan->sorted && backward;
     *useful = bounds.fields > 0 || plan->sorted || insist;
+    if (!*useful)
+        goto out;
     plan->index_name.data = arena_copy(arena, index->name, strlen(index->name) + 1);
     plan->index_name.size = strlen(index->name);
     plan->key_pattern.data = arena_copy(arena, index->key_pattern.data, index->key_pattern.size);
