@@ -48,6 +48,7 @@ struct gneiss_session {
     struct buf text; /* an _id's payload; BSON made of JSON */
     struct gneiss_collection *collections;
     struct gneiss_cursor *cursors;
+    struct gneiss_cursor *spare_cursor; /* closed; its memory is for the next */
     struct gneiss_error error;
 };
 
@@ -121,6 +122,9 @@ embed_bson(struct bytes bytes)
 {
     return (struct gneiss_bson){ bytes.data, bytes.size };
 }
+
+/* Free the session's spare cursor. */
+void gneiss_find_forget_spare(struct gneiss_session *session);
 
 /* What came from the caller: is it BSON?  `may_be_none`: size 0 is well. */
 err_t embed_check(struct gneiss_bson bson, bool may_be_none) MUST_CHECK;

@@ -9,6 +9,7 @@
  *   N1  `run` is NULL or paused between calls.
  *   N2  A place is held if and only if `held`; then the run is not over.
  *   N3  `batch` holds whole documents; `at` stands at the start of one, or at the end.
+ *   N4  The session's spare cursor is closed: it holds nothing but the memory of its buffers.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,8 @@
 #define BATCH_SIZE ((size_t)64 << 10)
 #define BATCH_MAX  (BATCH_SIZE + COLLECTION_DOCUMENT_MAX + ((size_t)1 << 20))
 #define QUERY_MAX  ((size_t)64 << 20)
+#define BATCH_KEEP (2 * BATCH_SIZE) /* bytes that the spare cursor keeps */
+#define TEXT_KEEP  ((size_t)16 << 10)
 
 struct gneiss_cursor {
     struct gneiss_collection *collection;
@@ -197,13 +200,17 @@ static err_t
 make(struct gneiss_collection *collection, struct gneiss_cursor **made)
 {
     struct gneiss_session *session = collection->session;
-    struct gneiss_cursor *cursor = calloc(1, sizeof *cursor);
+    struct gneiss_cursor *cursor = session->spare_cursor;
 
-    if (cursor == NULL)
-        return err_set(ERR_MEMORY, "out of memory for a cursor");
+    session->spare_cursor = NULL;
+    if (cursor == NULL) {
+        cursor = calloc(1, sizeof *cursor);
+        if (cursor == NULL)
+            return err_set(ERR_MEMORY, "out of memory for a cursor");
+        cursor->text = buf_init(QUERY_MAX);
+        cursor->batch = buf_init(BATCH_MAX);
+    }
     cursor->collection = collection;
-    cursor->text = buf_init(QUERY_MAX);
-    cursor->batch = buf_init(BATCH_MAX);
     cursor->next = session->cursors;
     cursor->link = &session->cursors;
     if (cursor->next != NULL)
@@ -213,16 +220,46 @@ make(struct gneiss_collection *collection, struct gneiss_cursor **made)
     return OK;
 }
 
+static struct buf
+emptied(struct buf *buf, size_t keep)
+{
+    buf_clear(buf);
+    buf_shrink(buf, keep);
+    return *buf;
+}
+
+static void
+release(struct gneiss_cursor *cursor)
+{
+    buf_fini(&cursor->text);
+    buf_fini(&cursor->batch);
+    free(cursor);
+}
+
 static void
 destroy(struct gneiss_cursor *cursor)
 {
+    struct gneiss_session *session = cursor->collection->session;
+
     let_go(cursor);
     *cursor->link = cursor->next;
     if (cursor->next != NULL)
         cursor->next->link = cursor->link;
-    buf_fini(&cursor->text);
-    buf_fini(&cursor->batch);
-    free(cursor);
+    if (session->spare_cursor != NULL) {
+        release(cursor);
+        return;
+    }
+    *cursor = (struct gneiss_cursor){ .text = emptied(&cursor->text, TEXT_KEEP),
+        .batch = emptied(&cursor->batch, BATCH_KEEP) };
+    session->spare_cursor = cursor; /* N4 */
+}
+
+void
+gneiss_find_forget_spare(struct gneiss_session *session)
+{
+    if (session->spare_cursor != NULL)
+        release(session->spare_cursor);
+    session->spare_cursor = NULL;
 }
 
 int

@@ -52,6 +52,7 @@ gneiss_session_close(struct gneiss_session *session)
         return;
     while (session->cursors != NULL)
         gneiss_find_close(session->cursors);
+    gneiss_find_forget_spare(session);
     embed_detach(session);
     while (session->collections != NULL) {
         struct gneiss_collection *collection = session->collections;
