@@ -55,7 +55,8 @@ burials_undertaker_fd(void)
 static bool
 order(struct child *child)
 {
-    struct undertaker_order order = { child->pid, child->by_signal ? child->code : 0 };
+    struct undertaker_order order = { child->pid, child->by_signal ? child->code : 0,
+        child->orders > 0 };
 
     if (send(burials.postmaster, &order, sizeof order, MSG_DONTWAIT | MSG_NOSIGNAL) !=
         (ssize_t)sizeof order)

@@ -242,7 +242,7 @@ run_undertaker(const struct child_env *env)
     settings = enter_without_listeners(env);
     if (attach(PROC_UNDERTAKER) != 0)
         return 1;
-    undertaker_run(settings->orders_fd, &settings->config->server_crash_isolation);
+    undertaker_run(settings->orders_fd, settings->config, reload_settings);
     proc_detach();
     return 0;
 }

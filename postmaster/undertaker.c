@@ -7,9 +7,12 @@
  * twice: if the undertaker dies half-way outside a critical section, its successor cleans up after
  * it, then does the same again (the order of burials: postmaster/burials.c).
  *
- * WHAT IT MAY NOT TRUST: a slot with crit above 0 (something shared is half changed), and what a
- * process did that ended by an internal fault: it may have written anywhere.  Both are answered
- * "not buried".
+ * WHAT IT MAY NOT TRUST: a slot with crit above 0 (something shared is half changed), which is
+ * answered "not buried"; and what a process did that ended by an internal fault, for it may have
+ * written anywhere: server.crash_isolation says what is done then.
+ *   verify  what can be checked is (verify.h), and cleaned up if nothing is odd
+ *   fast    cleaned up
+ *   strict  "not buried"
  */
 #include "postmaster/undertaker.h"
 
@@ -22,6 +25,7 @@
 #include "base/err.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "postmaster/verify.h"
 #include "shmem/interrupt.h"
 #include "shmem/latch.h"
 #include "shmem/proc.h"
@@ -39,58 +43,88 @@ static err_t
 clean_up(unsigned slot)
 {
     TRY_RETURN(ledger_release_dead(slot));
-    (void)fault_pass(FAULT_BURY_HELD);
     TRY_RETURN(txn_end_dead(slot));
     catalog_end_dead(slot);
-    (void)fault_pass(FAULT_BURY_ENDED);
-    proc_bury(slot);
     return OK;
+}
+
+/* Clean up after an internal fault, if nothing is odd before and afterwards.  A check that was
+   begun by another cannot be gone on with: what was pinned is known only before the cleaning. */
+static err_t
+clean_up_verified(unsigned slot, bool again)
+{
+    struct verify_pins pins;
+
+    if (again)
+        return err_set(ERR_INTERNAL, "the check of what it left was not finished");
+    TRY_RETURN(verify_held(slot, &pins));
+    TRY_RETURN(clean_up(slot));
+    return verify_left(slot, &pins);
+}
+
+/* After an internal fault outside a critical section. */
+static err_t
+clean_up_by_policy(unsigned slot, bool again, const char *crash_isolation)
+{
+    if (strcmp(crash_isolation, "strict") == 0)
+        return err_set(ERR_INTERNAL, "server.crash_isolation is strict");
+    if (strcmp(crash_isolation, "fast") == 0)
+        return clean_up(slot);
+    return clean_up_verified(slot, again);
 }
 
 static bool
 bury(const struct undertaker_order *order, const char *crash_isolation)
 {
     int slot = proc_find(order->pid);
-    uint32_t crit;
+    err_t err;
 
     if (slot < 0)
         return true; /* it held nothing yet, or no longer: the usual end */
-    crit = atomic_load(&proc_at((unsigned)slot)->crit);
-    if (crit > 0) {
+    if (atomic_load(&proc_at((unsigned)slot)->crit) > 0) {
         log_error("process %ld died in the middle of a change", (long)order->pid);
         return false;
     }
-    if (undertaker_is_internal(order->signal) && strcmp(crash_isolation, "fast") != 0) {
-        log_error("process %ld died of an internal fault", (long)order->pid);
+    err = undertaker_is_internal(order->signal)
+              ? clean_up_by_policy((unsigned)slot, order->again, crash_isolation)
+              : clean_up((unsigned)slot);
+    if (err != OK) {
+        log_error("will not clean up after process %ld: %s", (long)order->pid, err_message());
         return false;
     }
-    if (clean_up((unsigned)slot) != OK) {
-        log_error("could not clean up after process %ld: %s", (long)order->pid, err_message());
-        return false;
-    }
+    proc_bury((unsigned)slot);
     log_warn("cleaned up after process %ld; other sessions go on", (long)order->pid);
     return true;
 }
 
+/* One order, if there is one; false: the postmaster is gone. */
+static bool
+serve(int fd, const struct config *config)
+{
+    struct undertaker_order order;
+    struct undertaker_report report;
+    ssize_t size = recv(fd, &order, sizeof order, MSG_DONTWAIT);
+
+    if (size < 0 && (errno == EAGAIN || errno == EINTR))
+        return true;
+    if (size != (ssize_t)sizeof order)
+        return false;
+    report = (struct undertaker_report){ order.pid, bury(&order, config->server_crash_isolation) };
+    return send(fd, &report, sizeof report, MSG_NOSIGNAL) == (ssize_t)sizeof report;
+}
+
 void
-undertaker_run(int fd, const char *const *crash_isolation)
+undertaker_run(int fd, const struct config *config, void (*reload)(void))
 {
     while (!interrupt_pending(INTERRUPT_TERMINATE)) {
-        struct undertaker_order order;
-        struct undertaker_report report;
-        ssize_t size;
         bool set;
 
         latch_clear();
-        if (latch_wait_fd(fd, POLLIN, 0, &set) == 0)
-            continue;
-        size = recv(fd, &order, sizeof order, MSG_DONTWAIT);
-        if (size < 0 && (errno == EAGAIN || errno == EINTR))
-            continue;
-        if (size != (ssize_t)sizeof order)
-            return; /* the postmaster is gone */
-        report = (struct undertaker_report){ order.pid, bury(&order, *crash_isolation) };
-        if (send(fd, &report, sizeof report, MSG_NOSIGNAL) != (ssize_t)sizeof report)
+        if (interrupt_pending(INTERRUPT_RELOAD)) {
+            interrupt_clear(INTERRUPT_RELOAD);
+            reload();
+        }
+        if (latch_wait_fd(fd, POLLIN, 0, &set) != 0 && !serve(fd, config))
             return;
     }
 }

@@ -12,9 +12,12 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "base/config.h"
+
 struct undertaker_order {
     pid_t pid;
     int signal; /* that ended it; 0: it exited by itself */
+    bool again; /* an undertaker that was told of it before died over it, perhaps */
 };
 struct undertaker_report {
     pid_t pid;
@@ -25,7 +28,7 @@ struct undertaker_report {
 bool undertaker_is_internal(int signal);
 
 /* Serve orders from `fd` (a SOCK_SEQPACKET socket) until its end or INTERRUPT_TERMINATE.  The
- * caller has a slot. */
-void undertaker_run(int fd, const char *const *crash_isolation);
+   caller has a slot.  `reload` is called on INTERRUPT_RELOAD. */
+void undertaker_run(int fd, const struct config *config, void (*reload)(void));
 
 #endif

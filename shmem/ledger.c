@@ -137,6 +137,39 @@ release_entry(unsigned slot, _Atomic uint64_t *entry, uint64_t word)
 }
 
 static err_t
+verify_entry(unsigned slot, uint64_t word)
+{
+    enum ledger_kind kind = kind_in(word);
+
+    if (kind == LEDGER_FREE || kind >= LEDGER_KIND_COUNT || state_in(word) > LEDGER_HELD)
+        return err_set(ERR_INTERNAL, "the ledger of slot %u is damaged", slot);
+    if (undo_of[kind].verify == NULL)
+        return OK;
+    return undo_of[kind].verify(slot, id_in(word), state_in(word));
+}
+
+err_t
+ledger_verify_dead(unsigned slot)
+{
+    for (unsigned i = 0; i < LEDGER_MAX; i++) {
+        uint64_t word = atomic_load(&proc_at(slot)->ledger[i]);
+
+        if (word != 0)
+            TRY_RETURN(verify_entry(slot, word));
+    }
+    return OK;
+}
+
+bool
+ledger_names(unsigned slot, unsigned entry, enum ledger_kind kind, uint64_t *id)
+{
+    uint64_t word = atomic_load(&proc_at(slot)->ledger[entry]);
+
+    *id = id_in(word);
+    return kind_in(word) == kind && state_in(word) != LEDGER_WAITING;
+}
+
+static err_t
 release_kind(unsigned slot, enum ledger_kind kind)
 {
     struct proc *proc = proc_at(slot);

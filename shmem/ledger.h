@@ -130,6 +130,9 @@ bool ledger_empty(void);                      /* at the end of a request */
    began.  Errors mean doubt: the caller then restarts everything from the log. */
 struct ledger_undo {
     err_t (*release)(unsigned slot, uint64_t id, enum ledger_state state);
+    /* Is the thing as the dead process's entry says?  Changes nothing; an error says what is odd.
+       NULL: nothing to be looked at. */
+    err_t (*verify)(unsigned slot, uint64_t id, enum ledger_state state);
 };
 void ledger_set_undo(enum ledger_kind kind, struct ledger_undo undo);
 
@@ -137,6 +140,12 @@ void ledger_set_undo(enum ledger_kind kind, struct ledger_undo undo);
    then the rest; within a kind, last-taken first.  For the undertaker, and for a process that ends
    in order with something still held. */
 err_t ledger_release_dead(unsigned slot) MUST_CHECK;
+
+/* Before that, of a process that may have written anywhere: is every entry a possible one, and each
+   thing as it says?  Changes nothing.  Errors: ERR_INTERNAL: what is odd. */
+err_t ledger_verify_dead(unsigned slot) MUST_CHECK;
+/* Does this entry of a slot say that a thing of this kind is, or may be, held?  *id: which. */
+bool ledger_names(unsigned slot, unsigned entry, enum ledger_kind kind, uint64_t *id);
 
 /* How many entries of all slots hold this thing, for whoever recounts it.  Waits (up to some
    seconds) until no living process other than `except` stands on INTENT for it; the caller has

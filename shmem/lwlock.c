@@ -66,6 +66,7 @@
 #define WRITERS   0x04000000u
 #define READERS   0x08000000u
 #define URGENT    0x10000000u
+#define ALL_BITS  0x1fffffffu
 
 #define NO_SLOT VALUE /* a recounter without a slot */
 
@@ -452,6 +453,61 @@ forget_held(unsigned slot, const struct lwlock *lock)
         }
 }
 
+/* What no lock word, of whatever owner, ever looks like. */
+static err_t
+verify_word(const struct lwlock *lock, uint32_t state)
+{
+    bool names_slot = (state & (EXCLUSIVE | RECOUNT)) != 0;
+    uint32_t most = names_slot ? proc_count() : proc_count() * LEDGER_MAX;
+
+    if (lock->rank == RANK_NONE || lock->rank >= RANK_COUNT)
+        return err_set(ERR_INTERNAL, "a lock of rank %u is none", lock->rank);
+    if ((state & ~ALL_BITS) != 0 || (state & (EXCLUSIVE | RECOUNT)) == (EXCLUSIVE | RECOUNT) ||
+        ((state & EXCLUSIVE) != 0 && (state & VALUE) == 0) ||
+        ((state & VALUE) > most && (state & VALUE) != NO_SLOT))
+        return err_set(
+            ERR_INTERNAL, "the word of a %s lock is damaged: %08x", lwlock_rank_name(lock), state);
+    return OK;
+}
+
+static err_t
+verify_exclusive(unsigned slot, uint64_t id, enum ledger_state state)
+{
+    struct lwlock *lock = NULL;
+    uint32_t word;
+    bool owner;
+
+    TRY_RETURN(find_lock(id, &lock));
+    word = atomic_load(&lock->state);
+    TRY_RETURN(verify_word(lock, word));
+    owner = (word & EXCLUSIVE) != 0 && (word & VALUE) == slot + 1;
+    if (state != LEDGER_INTENT && owner != (state == LEDGER_HELD))
+        return err_set(ERR_INTERNAL, "a %s lock and the ledger of slot %u tell different owners",
+            lwlock_rank_name(lock), slot);
+    return OK;
+}
+
+static err_t
+verify_shared(unsigned slot, uint64_t id, enum ledger_state state)
+{
+    struct lwlock *lock = NULL;
+    uint32_t word;
+
+    TRY_RETURN(find_lock(id, &lock));
+    word = atomic_load(&lock->state);
+    TRY_RETURN(verify_word(lock, word));
+    if (state == LEDGER_HELD && ((word & EXCLUSIVE) != 0 || (word & VALUE) == 0))
+        return err_set(ERR_INTERNAL, "slot %u shares a %s lock that nobody shares", slot,
+            lwlock_rank_name(lock));
+    return OK;
+}
+
+err_t
+lwlock_verify(const struct lwlock *lock)
+{
+    return verify_word(lock, atomic_load(&lock->state));
+}
+
 static err_t
 undo_exclusive(unsigned slot, uint64_t id, enum ledger_state state)
 {
@@ -533,6 +589,7 @@ undo_shared(unsigned slot, uint64_t id, enum ledger_state state)
 void
 lwlock_set_undo(void)
 {
-    ledger_set_undo(LEDGER_LWLOCK_EXCLUSIVE, (struct ledger_undo){ undo_exclusive });
-    ledger_set_undo(LEDGER_LWLOCK_SHARED, (struct ledger_undo){ undo_shared });
+    ledger_set_undo(
+        LEDGER_LWLOCK_EXCLUSIVE, (struct ledger_undo){ undo_exclusive, verify_exclusive });
+    ledger_set_undo(LEDGER_LWLOCK_SHARED, (struct ledger_undo){ undo_shared, verify_shared });
 }

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "shmem/lockrank.h"
 
 enum lwlock_mode { LW_SHARED, LW_EXCLUSIVE };
@@ -41,6 +42,9 @@ void lwlock_forget(void);
 
 /* Tell the ledger how a dead process's light locks are let go of.  By proc.c, before any fork. */
 void lwlock_set_undo(void);
+
+/* After an internal fault: is this a lock, in a possible state?  Errors: ERR_INTERNAL. */
+err_t lwlock_verify(const struct lwlock *lock) MUST_CHECK;
 
 /* Slot number of the exclusive owner, or -1: for reports. */
 int lwlock_owner(const struct lwlock *lock);

@@ -235,6 +235,19 @@ proc_bury(unsigned index)
     latch_mend();
 }
 
+err_t
+proc_verify(unsigned index)
+{
+    const struct proc *proc = proc_at(index);
+
+    if (proc->index != index || atomic_load(&proc->kind) >= PROC_KIND_COUNT ||
+        atomic_load(&proc->wait) >= WAIT_COUNT || atomic_load(&proc->state) > PROC_ENDING ||
+        proc->protocol[sizeof proc->protocol - 1] != '\0' ||
+        proc->peer[PROC_TEXT_MAX - 1] != '\0' || proc->verb[PROC_TEXT_MAX - 1] != '\0')
+        return err_set(ERR_INTERNAL, "slot %u is damaged", index);
+    return OK;
+}
+
 bool
 proc_is_dead(unsigned index)
 {

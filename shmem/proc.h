@@ -87,6 +87,9 @@ void proc_use(struct proc *proc);
    not yet woken. */
 void proc_bury(unsigned index);
 
+/* After an internal fault: is the dead process's slot a possible one?  Errors: ERR_INTERNAL. */
+err_t proc_verify(unsigned index) MUST_CHECK;
+
 /* Has the process in this slot certainly ended (a zombie has)?  A free slot's has. */
 bool proc_is_dead(unsigned index);
 /* The slot of this process, or -1: for whoever knows a dead child's pid. */

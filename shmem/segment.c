@@ -188,6 +188,15 @@ segment_stray(const void *pointer)
     panic(__FILE__, __LINE__, "a pointer or offset lies outside the shared segment");
 }
 
+err_t
+segment_verify(void)
+{
+    for (size_t i = 0; i < LINE; i++)
+        if (segment_begin[i] != 0)
+            return err_set(ERR_INTERNAL, "the first bytes of the segment were written to");
+    return OK;
+}
+
 size_t
 segment_region_count(void)
 {

@@ -60,6 +60,9 @@ segment_pointer(uint64_t offset)
     return segment_begin + offset;
 }
 
+/* After an internal fault: is what nobody writes still empty?  Errors: ERR_INTERNAL. */
+err_t segment_verify(void) MUST_CHECK;
+
 /* For status and reports: name and size of each region. */
 size_t segment_region_count(void);
 const char *segment_region_name(size_t index, size_t *size);

@@ -113,6 +113,20 @@ wal_flush_synced(void)
     return atomic_load_explicit(&shared->synced, memory_order_relaxed);
 }
 
+err_t
+wal_flush_verify(void)
+{
+    /* In this order: each only grows. */
+    lsn_t synced = atomic_load(&shared->synced);
+    lsn_t flushed = atomic_load(&shared->flushed);
+    lsn_t written = atomic_load(&shared->written);
+
+    TRY_RETURN(lwlock_verify(&shared->lock));
+    if ((shared->sync && synced > flushed) || flushed > written || written > wal_ring_position())
+        return err_set(ERR_INTERNAL, "the log's positions are damaged"); /* W1 */
+    return OK;
+}
+
 void
 wal_flush_set_done(lsn_t position)
 {

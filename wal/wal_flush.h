@@ -28,6 +28,9 @@ bool wal_flush_make_room(void);
 /* Everything before this is on disk for certain: as wal_flush_done, but 0 with wal.sync = off. */
 lsn_t wal_flush_synced(void);
 
+/* After an internal fault: are the log's positions possible ones?  Errors: ERR_INTERNAL. */
+err_t wal_flush_verify(void) MUST_CHECK;
+
 /* For wal_insert: return when the buffer has room for what ends at `end`; writes older records out.
  */
 void wal_flush_await_room(lsn_t end);

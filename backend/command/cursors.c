@@ -402,3 +402,9 @@ cursors_open_count(void)
 {
     return cursors_table_count();
 }
+
+err_t
+cursors_verify(void)
+{
+    return cursors_table_verify();
+}

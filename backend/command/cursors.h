@@ -45,5 +45,7 @@ bool cursors_kill(struct op *op, int64_t id, const struct verb_ns *ns);
 void cursors_expire(int64_t idle_ns);
 void cursors_end_owner(uint64_t owner);
 uint64_t cursors_open_count(void);
+/* After an internal fault: is the table a possible one?  Errors: ERR_INTERNAL: what is odd. */
+err_t cursors_verify(void) MUST_CHECK;
 
 #endif

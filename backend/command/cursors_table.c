@@ -166,7 +166,7 @@ cursors_table_init(void *zeroed, const struct config *config)
     }
     rand_secure(&shared->run, sizeof shared->run);
     (void)snprintf(shared->dir, sizeof shared->dir, "%s/tmp", config->server_data_dir);
-    ledger_set_undo(LEDGER_CURSOR, (struct ledger_undo){ release_dead });
+    ledger_set_undo(LEDGER_CURSOR, (struct ledger_undo){ release_dead, NULL });
 }
 
 static int64_t
@@ -348,6 +348,42 @@ cursors_table_sweep(uint64_t owner, int64_t idle_since_ns)
         if (mine)
             cursors_table_free(i);
     }
+}
+
+/* Under the lock. */
+static const char *
+odd_table(void)
+{
+    uint32_t free = 0, chained = 0, at;
+
+    for (uint32_t i = 0; i < shared->count; i++) {
+        const struct place *place = &shared->place[i];
+
+        if (place->state > PARKED || (place->state == TAKEN && place->taker >= proc_count()))
+            return "a place of the cursor table is damaged";
+        if (place->state != FREE && i >= shared->high_water)
+            return "a cursor lies beyond the table's end";
+        free += place->state == FREE;
+    }
+    for (at = shared->free; at < shared->count && chained <= free; at = shared->place[at].next) {
+        if (shared->place[at].state != FREE)
+            break;
+        chained++;
+    }
+    if (at != CURSORS_TABLE_NONE || chained != free)
+        return "the list of free cursors is damaged";
+    return atomic_load(&shared->open) != shared->count - free ? "cursors are miscounted" : NULL;
+}
+
+err_t
+cursors_table_verify(void)
+{
+    const char *odd;
+
+    lwlock_acquire(&shared->lock, LW_SHARED);
+    odd = odd_table();
+    lwlock_release(&shared->lock);
+    return odd == NULL ? OK : err_set(ERR_INTERNAL, "%s", odd);
 }
 
 uint64_t

@@ -59,6 +59,8 @@ bool cursors_table_kill(int64_t id, const char *name);
  */
 void cursors_table_sweep(uint64_t owner, int64_t idle_since_ns);
 uint64_t cursors_table_count(void);
+/* After an internal fault: is the table a possible one?  Errors: ERR_INTERNAL: what is odd. */
+err_t cursors_table_verify(void) MUST_CHECK;
 
 /* Copy the snapshot's hold into the place: from now on it is the place's. */
 void cursors_table_keep_snapshot(uint32_t index, const struct snapshot *snapshot, uint32_t hold);

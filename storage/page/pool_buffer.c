@@ -52,11 +52,10 @@
 #include "shmem/proc.h"
 #include "storage/page/datafile.h"
 
-#define CHAIN_MAX       64u        /* steps of a glance: it may have strayed into another chain */
-#define COUNTER_NO_SLOT UINT32_MAX /* of who counts */
-#define DOUBT_NS_MAX    6000000000 /* longer than a census may last */
-#define PAGE_ALIGN      4096u
-#define LEAST_COUNT     16u
+#define CHAIN_MAX    64u        /* steps of a glance: it may have strayed into another chain */
+#define DOUBT_NS_MAX 6000000000 /* longer than a census may last */
+#define PAGE_ALIGN   4096u
+#define LEAST_COUNT  16u
 
 struct held {
     buffer_t buffer;
@@ -110,6 +109,8 @@ rank_of(fileno_t file)
 
 static err_t release_pin(unsigned slot, uint64_t id, enum ledger_state state);
 static err_t release_io(unsigned slot, uint64_t id, enum ledger_state state);
+static err_t verify_pin(unsigned slot, uint64_t id, enum ledger_state state);
+static err_t verify_io(unsigned slot, uint64_t id, enum ledger_state state);
 
 void
 pool_buffer_region_init(void *zeroed, const struct config *config)
@@ -133,8 +134,8 @@ pool_buffer_region_init(void *zeroed, const struct config *config)
     }
     held_count = 0;
     io_buffer = 0;
-    ledger_set_undo(LEDGER_PIN, (struct ledger_undo){ release_pin });
-    ledger_set_undo(LEDGER_IO, (struct ledger_undo){ release_io });
+    ledger_set_undo(LEDGER_PIN, (struct ledger_undo){ release_pin, verify_pin });
+    ledger_set_undo(LEDGER_IO, (struct ledger_undo){ release_io, verify_io });
 }
 
 /* ---- the table ---- */
@@ -143,6 +144,12 @@ static inline uint32_t
 bucket_of(uint64_t tag)
 {
     return (uint32_t)hash_u64(tag) & shared->bucket_mask;
+}
+
+uint32_t
+pool_buffer_bucket(uint64_t tag)
+{
+    return bucket_of(tag);
 }
 
 struct lwlock *
@@ -482,13 +489,13 @@ static err_t
 freeze(struct buffer *buffer)
 {
     int64_t until_ns = clock_now_ns() + DOUBT_NS_MAX;
-    uint32_t me = proc_self != NULL ? proc_self->index + 1 : COUNTER_NO_SLOT;
+    uint32_t me = proc_self != NULL ? proc_self->index + 1 : POOL_BUFFER_NO_SLOT;
     uint32_t counter = 0;
 
     while (!atomic_compare_exchange_strong(&buffer->counter, &counter, me)) {
         if (counter == me)
             break;
-        if (counter == COUNTER_NO_SLOT || !proc_is_dead(counter - 1)) {
+        if (counter == POOL_BUFFER_NO_SLOT || !proc_is_dead(counter - 1)) {
             if (clock_now_ns() > until_ns)
                 return err_set(ERR_INTERNAL, "could not count the pins of a buffer: a count that "
                                              "was begun before does not end");
@@ -523,6 +530,29 @@ release_pin(unsigned slot, uint64_t id, enum ledger_state ledger)
     atomic_store(&buffer->counter, 0);
     forget_private(slot, (buffer_t)id);
     return err;
+}
+
+static err_t
+verify_pin(unsigned slot, uint64_t id, enum ledger_state state)
+{
+    if (id == 0 || id > shared->count)
+        return err_set(
+            ERR_INTERNAL, "slot %u has buffer %ju pinned: there is none", slot, (uintmax_t)id);
+    if (state == LEDGER_HELD &&
+        pool_buffer_pins(atomic_load(&pool_buffer_at((buffer_t)id)->state)) == 0)
+        return err_set(ERR_INTERNAL, "slot %u has a buffer pinned that nobody has", slot);
+    return OK;
+}
+
+static err_t
+verify_io(unsigned slot, uint64_t id, enum ledger_state state)
+{
+    if (id == 0 || id > shared->count)
+        return err_set(
+            ERR_INTERNAL, "slot %u reads or writes buffer %ju: there is none", slot, (uintmax_t)id);
+    if (state == LEDGER_HELD && atomic_load(&pool_buffer_at((buffer_t)id)->io) != slot + 1)
+        return err_set(ERR_INTERNAL, "slot %u reads or writes a buffer that is not its own", slot);
+    return OK;
 }
 
 static err_t

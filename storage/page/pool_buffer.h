@@ -29,6 +29,8 @@
 #define BUFFER_CHECKPOINT 0x00800000u /* the running checkpoint must see it written */
 #define BUFFER_FROZEN     0x01000000u /* pins are being counted: nobody may add or drop one */
 
+#define POOL_BUFFER_NO_SLOT UINT32_MAX /* a counter of pins without a slot */
+
 struct buffer {
     _Atomic uint64_t tag;     /* page; 0: none.  guard: partition's lock and the one pin; B2 */
     _Atomic uint32_t state;   /* guard: compare and swap */
@@ -64,6 +66,9 @@ extern struct pool_buffer_shared *pool_buffer_shared; /* const after the region 
 
 size_t pool_buffer_region_size(const struct config *config);
 void pool_buffer_region_init(void *zeroed, const struct config *config);
+
+/* In which chain this page's buffer is. */
+uint32_t pool_buffer_bucket(uint64_t tag);
 
 static inline uint64_t
 pool_buffer_tag(struct page_id id)

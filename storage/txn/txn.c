@@ -610,7 +610,13 @@ release_dead_place(unsigned slot, uint64_t id, enum ledger_state state)
     return atomic_load(&place->owner) == slot + 1 ? end_dead_place(place, slot) : OK;
 }
 
-const struct ledger_undo txn_place_undo = { release_dead_place };
+const struct ledger_undo txn_place_undo = { release_dead_place, NULL };
+
+err_t
+txn_verify(void)
+{
+    return txntable_verify();
+}
 
 unsigned
 txn_running(void)

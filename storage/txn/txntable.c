@@ -464,6 +464,58 @@ txntable_condition(xid_t xid)
     return &shared->ended[hash_u64(xid) % CONDITIONS];
 }
 
+/* Own places change without the lock, so numbers are read before what bounds them. */
+static const char *
+odd_place(uint32_t index)
+{
+    const struct place *place = &shared->place[index];
+    uint32_t owner = atomic_load(&place->owner);
+    uint32_t use = atomic_load(&place->use);
+    csn_t csn = atomic_load(&place->csn);
+    xid_t xid = atomic_load(&place->xid) & ~TXNTABLE_ASSIGNING;
+
+    if (index < shared->own_count && (owner != index + 1 || use != PLACE_TXN))
+        return "a process's own place is not its own";
+    if (owner > shared->own_count || use > PLACE_HOLD || atomic_load(&place->ending) > 1)
+        return "a place of the transaction table is damaged";
+    if (csn > atomic_load(&shared->next_csn) || xid > atomic_load(&shared->next_xid))
+        return "a transaction has a number that was never given";
+    return NULL;
+}
+
+static const char *
+odd_table(void)
+{
+    uint32_t high = atomic_load(&shared->extra_high);
+    uint32_t at = shared->free_head;
+    uint32_t chained = 0, free = 0;
+
+    if (high < shared->own_count || high > shared->count)
+        return "the transaction table's end is damaged";
+    for (uint32_t i = 0; i < high; i++) {
+        const char *odd = odd_place(i);
+
+        if (odd != NULL)
+            return odd;
+        free += atomic_load(&shared->place[i].use) == PLACE_FREE;
+    }
+    for (; at != 0; at = shared->place[at - 1].next_free)
+        if (at <= shared->own_count || at > high || ++chained > free)
+            break;
+    return at != 0 || chained != free ? "the list of free places is damaged" : NULL;
+}
+
+err_t
+txntable_verify(void)
+{
+    const char *odd;
+
+    txntable_lock();
+    odd = odd_table();
+    txntable_unlock();
+    return odd == NULL ? OK : err_set(ERR_INTERNAL, "%s", odd);
+}
+
 int64_t
 txntable_deadlock_timeout_ns(void)
 {

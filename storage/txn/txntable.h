@@ -100,6 +100,10 @@ void txntable_lock(
     void); /* RANK_TXN_TABLE, exclusive: nobody else breaks a circle, takes or gives back */
 void txntable_unlock(void);
 
+/* After an internal fault: are places, owners and the free list possible ones?  Errors:
+ * ERR_INTERNAL. */
+err_t txntable_verify(void) MUST_CHECK;
+
 int64_t txntable_deadlock_timeout_ns(void);
 void txntable_set_deadlock_timeout_ms(int64_t ms); /* on reload */
 

@@ -11,11 +11,13 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from server import FULL, SLOW, Checks, Server, wait_for  # noqa: E402
-from wire import Closed, Json, Mongo, Refused, connect  # noqa: E402
+from wire import Json, Mongo, Refused, connect, message, section0  # noqa: E402
 
 ROUNDS = 20 if FULL else 2
 WORKERS = ("checkpointer", "wal writer", "buffer writer", "autovacuum", "undertaker")
 RESTART = "restarting all processes from the log"
+SIGNALS = {"SEGV from outside": signal.SIGSEGV, "ABRT from outside": signal.SIGABRT}
+WAYS = list(SIGNALS)
 
 
 def pids(server, title):
@@ -117,12 +119,101 @@ def quit_one(server):
         others.unharmed()
 
 
+def set_policy(server, policy):
+    server.settings["server.crash_isolation"] = policy
+    server.write_config()
+    at = len(server.log())
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "configuration reloaded" in server.log()[at:], 5 * SLOW, "reloaded")
+    time.sleep(0.1 * SLOW)  # the undertaker's own reading
+
+
+def crash(server, way):
+    """One session dies this way: by its own hand where the build can do it, else by a signal."""
+    with Mongo(server.port["mongo"]) as victim:
+        victim.ping()
+        if way in SIGNALS:
+            port = victim.sock.getsockname()[1]
+            os.kill(pids(server, "backend 127.0.0.1:%d" % port)[0], SIGNALS[way])
+        else:
+            victim.send(message(section0({"crashMe": way, "$db": "admin"})))
+        said = victim.rest()
+        assert b"errmsg" not in said, said
+
+
+def restarted(server, others):
+    """All are restarted: the bystanders end, and new clients are served.  Yields the outage in seconds."""
+    began = time.monotonic()
+    for session in others.sessions:
+        session.rest()
+    with Json(server.port["json"]) as conn:  # waits in the backlog until somebody serves it
+        conn.ping()
+    outage = time.monotonic() - began
+    assert RESTART in others.said(), others.said()
+    return outage
+
+
+def policies(server):
+    """internal faults: fast and verify isolate, strict restarts all; nothing acknowledged is lost"""
+    outages = []
+    for policy in ("fast", "verify", "strict"):
+        set_policy(server, policy)
+        for way in WAYS:
+            before = count(server)
+            add(server, "%s %s" % (policy, way))
+            with Bystanders(server) as others:
+                crash(server, way)
+                if policy == "strict":
+                    outages.append(restarted(server, others))
+                else:
+                    wait_for(lambda: "cleaned up after" in others.said(), 5 * SLOW, "%s, %s" % (policy, way))
+                    others.unharmed()
+            assert count(server) == before + 1
+    set_policy(server, "verify")
+    return "%d ways each; longest outage under strict %.2f s" % (len(WAYS), max(outages))
+
+
+def in_doubt(server):
+    """in a critical section, after a panic, or with traces of a stray write, all are restarted whatever the policy"""
+    outages = []
+    for policy, way in (("fast", "critical"), ("fast", "panic"), ("verify", "scribble")):
+        set_policy(server, policy)
+        with Bystanders(server) as others:
+            crash(server, way)
+            outages.append(restarted(server, others))
+    set_policy(server, "verify")
+    return "longest outage %.2f s" % max(outages)
+
+
+def left_quietly(server):
+    """a process that leaves with 0 and all that it holds is cleaned up after, too"""
+    with Bystanders(server) as others:
+        crash(server, "exit")
+        wait_for(lambda: "cleaned up after" in others.said(), 5 * SLOW, "cleaned up")
+        others.unharmed()
+
+
+def can_crash(server):
+    with Mongo(server.port["mongo"]) as conn:
+        try:
+            conn.ask({"crashMe": "?"}, "admin")
+        except Refused as refused:
+            return "no such command" not in str(refused)
+
+
 def main():
     checks = Checks()
-    with Server({"memory.shared_buffers": "8MB"}) as server:
+    settings = {"memory.shared_buffers": "8MB", "server.enable_test_commands": True}
+    with Server(settings) as server:
         server.start()
         add(server, "first")
-        for test in (workers, dead_undertaker, quit_one):
+        tests = [workers, dead_undertaker, quit_one, policies]
+        if can_crash(server):
+            WAYS.extend(["segv", "bus", "abort", "overflow"])
+            tests += [in_doubt, left_quietly]
+        else:
+            print("# skipped: deaths by the session's own hand: this build has no fault points (--enable-faults)")
+        for test in tests:
             if not checks.run(test, server) and (server.process is None or server.process.poll() is not None):
                 server.kill()
                 server.start()

@@ -523,6 +523,48 @@ a_storm_of_kills_leaves_no_lock_held(void **state)
         assert_int_equal(atomic_load(&proc_at(i)->pid), 0);
 }
 
+/* After an internal fault: each thing that a ledger may say wrongly.  This process plays the dead
+   one. */
+static void
+a_ledger_that_does_not_agree_with_the_locks_is_told(void **state)
+{
+    struct lwlock *lock = &shared->lock[0];
+    unsigned slot, entry;
+    uint32_t word;
+
+    (void)state;
+    assert_int_equal(proc_attach(PROC_BACKEND), OK);
+    slot = proc_self->index;
+    lwlock_acquire(lock, LW_EXCLUSIVE);
+    assert_int_equal(ledger_verify_dead(slot), OK);
+    word = atomic_exchange(&lock->state, 0); /* said to be held, and is not */
+    assert_int_equal(ledger_verify_dead(slot), ERR_INTERNAL);
+    assert_non_null(strstr(err_message(), "different owners"));
+    atomic_store(&lock->state, 0xffffffff);
+    assert_int_equal(ledger_verify_dead(slot), ERR_INTERNAL);
+    assert_non_null(strstr(err_message(), "is damaged"));
+    atomic_store(&lock->state, word);
+    lwlock_release(lock);
+    lwlock_acquire(lock, LW_SHARED);
+    word = atomic_exchange(&lock->state, 0);
+    assert_int_equal(ledger_verify_dead(slot), ERR_INTERNAL);
+    assert_non_null(strstr(err_message(), "nobody shares"));
+    atomic_store(&lock->state, word);
+    lwlock_release(lock);
+    entry = ledger_intend(LEDGER_LWLOCK_SHARED, 12345); /* no lock stands there */
+    assert_int_equal(ledger_verify_dead(slot), ERR_INTERNAL);
+    ledger_clear(entry);
+    atomic_store(&proc_self->ledger[5], UINT64_MAX);
+    assert_int_equal(ledger_verify_dead(slot), ERR_INTERNAL);
+    atomic_store(&proc_self->ledger[5], 0);
+    assert_int_equal(ledger_verify_dead(slot), OK);
+    assert_int_equal(proc_verify(slot), OK);
+    proc_self->verb[PROC_TEXT_MAX - 1] = 'x';
+    assert_int_equal(proc_verify(slot), ERR_INTERNAL);
+    proc_self->verb[PROC_TEXT_MAX - 1] = '\0';
+    proc_detach();
+}
+
 int
 main(void)
 {
@@ -537,6 +579,8 @@ main(void)
             what_is_held_in_the_own_slot_can_be_let_go, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             a_stream_of_readers_does_not_starve_a_writer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_ledger_that_does_not_agree_with_the_locks_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_uncontended_lock_costs_nanoseconds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_storm_of_kills_leaves_no_lock_held, set_up, tear_down),
     };
