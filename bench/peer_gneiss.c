@@ -3,7 +3,8 @@
  *
  * gneiss_get and gneiss_find_next give a copy that is the caller's until its next call; so there
  * is no second copy here.  Filters and updates are BSON, as a program with a BSON library would
- * have them, written into the same bytes each time.
+ * have them, written into the same bytes each time.  BENCH_SETTINGS in the environment holds more
+ * settings, "memory.wal_buffers=1MB;wal.sync=false".
  */
 #include "bench/die.h"
 #include "bench/peer.h"
@@ -14,7 +15,8 @@
         if ((call) != GNEISS_OK)                                          \
             die("%s: %s", #call, gneiss_session_error(session)->message); \
     } while (0)
-#define BATCH_MAX 1000
+#define BATCH_MAX    1000
+#define SETTINGS_MAX 8
 
 /* {"age": int32}, {"age": {"$gte": int32, "$lte": int32}}, {"_id": int64}, {"$set": {"age": int32}}
  */
@@ -35,11 +37,28 @@ static struct gneiss *db;
 static struct gneiss_session *session;
 static struct gneiss_collection *collections[PEER_TABLES];
 
+static const char *const *
+more_settings(void)
+{
+    static const char *settings[SETTINGS_MAX + 1];
+    const char *given = getenv("BENCH_SETTINGS");
+    char *text = given != NULL ? strdup(given) : NULL, *rest = NULL;
+    size_t count = 0;
+
+    for (char *one = text != NULL ? strtok_r(text, ";", &rest) : NULL;
+         one != NULL && count < SETTINGS_MAX; one = strtok_r(NULL, ";", &rest))
+        settings[count++] = one;
+    settings[count] = NULL;
+    return settings;
+}
+
 void
 peer_open(const char *directory, uint64_t cache)
 {
     static const char *const names[PEER_TABLES] = { "docs", "indexed", "grow" };
-    const struct gneiss_options options = { .create = true, .shared_buffers = cache };
+    const struct gneiss_options options = {
+        .create = true, .shared_buffers = cache, .settings = more_settings()
+    };
     struct gneiss_error error;
     int code;
 

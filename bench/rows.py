@@ -68,3 +68,19 @@ CLIENTS = (1, 8, 50)
 # Sessions that say nothing beside eight that are busy: the rate with them to the rate without.
 IDLE = {"name": "get by _id, mongo protocol, beside 500 idle sessions", "busy": 8, "idle": 500,
         "bar": 0.95}
+
+# The protocol's inner loops, on one core; `limits` are operations a second.  One bar of a row is
+# enough.
+PROTOCOL = [
+    {"name": "a simple line parsed", "verb": "parse", "limits": {"90 ns": 1e9 / 90},
+     "bars": {"90 ns": 1.0}},
+    {"name": "an INSERT of 1 KiB framed", "verb": "frame", "against": {"memchr": "memchr"},
+     "limits": {"8 GiB/s": float(8 << 20)}, "bars": {"memchr": 0.333, "8 GiB/s": 1.0}},
+    {"name": "a bulk of a reply of 100 written", "verb": "bulk", "limits": {"90 ns": 1e9 / 90},
+     "bars": {"90 ns": 1.0}},
+]
+
+# Gneiss against itself: gets among 10,000,000 against 100,000; the last tenth of many inserts
+# against the first.
+AMONG_TEN_MILLION = 0.5
+LAST_TENTH = 0.8

@@ -8,19 +8,26 @@ import sys
 import tempfile
 import time
 
+import curves
 import inprocess
+import others
 import report
 import rows
+import syncs
 import wirerows
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-GROUPS = {"inprocess": inprocess.run, "wire": wirerows.run}
+GROUPS = {"inprocess": inprocess.run, "wire": wirerows.run, "protocol": others.protocol,
+          "scale": others.scale, "restart": others.restart}
+CURVES = "curves"
+QUICK = ("inprocess", "wire", "protocol")
 
 
 class Options:
     def __init__(self, arguments):
         self.quick = arguments.quick
         self.smoke = arguments.smoke
+        self.scale = arguments.scale
         self.rounds = arguments.rounds or (1 if self.smoke else 5 if self.quick else 7)
         self.slice_seconds = 0.002 if self.smoke else 0.06 if self.quick else 0.2
         self.kinds = arguments.kinds or (rows.KINDS[:1] if self.quick or self.smoke else rows.KINDS)
@@ -57,8 +64,9 @@ class Options:
 
 def parse():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    parser.add_argument("groups", nargs="*", choices=[[], *GROUPS], help="default: all")
-    parser.add_argument("--quick", action="store_true", help="small documents, short slices")
+    parser.add_argument("groups", nargs="*", choices=[[], *GROUPS, CURVES], help="default: all but %s" % CURVES)
+    parser.add_argument("--quick", action="store_true", help="small documents, short slices, the groups %s" % ", ".join(QUICK))
+    parser.add_argument("--scale", action="store_true", help="10 million documents too")
     parser.add_argument("--only", metavar="REGEX", help="rows whose names match")
     parser.add_argument("--kinds", nargs="+", choices=rows.KINDS)
     parser.add_argument("--peers", nargs="+", help="these only")
@@ -72,6 +80,25 @@ def parse():
     return parser.parse_args()
 
 
+def draw_curves(options, folder):
+    found = curves.run(options)
+    report.save(folder, CURVES, found, options)
+    for curve in found:
+        curves.plot(curve, os.path.join(folder, "curve-%s.svg" % curve["name"]))
+        print("\n" + curves.table(curve))
+
+
+def measure(options, folder, groups):
+    for name in groups:
+        if name == CURVES:
+            draw_curves(options, folder)
+            continue
+        results = GROUPS[name](options)
+        report.save(folder, name, results, options)
+        report.plot(results, os.path.join(folder, name + ".svg"))
+        print("\n%s\n\n%s" % (report.ratio_table(results), report.bar_table(results)))
+
+
 def main():
     arguments = parse()
     options = Options(arguments)
@@ -82,12 +109,10 @@ def main():
     options.below = tempfile.mkdtemp(prefix="gneiss-bench-", dir=place)
     os.chmod(options.below, 0o755)
     try:
-        for name in arguments.groups or GROUPS:
-            results = GROUPS[name](options)
-            kept = options.below if options.smoke else folder
-            report.save(kept, name, results, options)
-            report.plot(results, os.path.join(kept, name + ".svg"))
-            print("\n%s\n\n%s" % (report.ratio_table(results), report.bar_table(results)))
+        if options.smoke:
+            syncs.check(options)
+        measure(options, options.below if options.smoke else folder, arguments.groups or (
+            QUICK if options.quick or options.smoke else GROUPS))
     finally:
         shutil.rmtree(options.below, ignore_errors=True)
     if arguments.report:

@@ -18,6 +18,7 @@ import wire as testwire  # noqa: E402
 
 BUFFERS = "1GB"
 SESSIONS = 700
+SEGMENT = 16 << 20  # of Gneiss's log
 POSTGRES = "/usr/lib/postgresql/15/bin"
 
 
@@ -31,6 +32,11 @@ def wait_for_port(port, process, what):
             if process.poll() is not None or time.monotonic() > until:
                 raise AssertionError("%s does not listen" % what) from None
             time.sleep(0.02)
+
+
+def children_of(pid):
+    with open("/proc/%d/task/%d/children" % (pid, pid), encoding="ascii") as file:
+        return [int(one) for one in file.read().split()]
 
 
 class Gneiss:
@@ -68,17 +74,34 @@ class Gneiss:
     def settle(self):
         pass
 
+    def data(self):
+        return self.server.data
+
+    def first(self, table):
+        """The document 0: the first answer."""
+        with testwire.Mongo(self.server.port["mongo"]) as mongo:
+            return mongo.ask({"find": table, "filter": {"_id": 0}}, "bench")["cursor"]["firstBatch"][0]
+
+    def count(self, table):
+        with testwire.Mongo(self.server.port["mongo"], timeout=120) as mongo:
+            return mongo.ask({"count": table}, "bench")["n"]
+
     def stop(self):
         self.server.stop()
 
+    def kill(self):
+        self.server.kill()
+
     def close(self):
         self.server.kill()
+        shutil.rmtree(self.server.directory, ignore_errors=True)
 
 
 class Postgres:
     name = "postgres"
 
-    def __init__(self, below):
+    def __init__(self, below, **settings):
+        self.settings = settings
         self.directory = os.path.join(below, "postgres")
         os.makedirs(self.directory)
         self.number = testserver.free_ports(1)[0]
@@ -106,7 +129,7 @@ class Postgres:
             "shared_buffers": BUFFERS, "max_connections": SESSIONS, "huge_pages": "try",
             "max_wal_size": "1GB", "checkpoint_timeout": "300s", "jit": "off",
             "synchronous_commit": "on" if durable else "off", "logging_collector": "off",
-            "log_min_messages": "fatal", "wal_init_zero": "on"}
+            "log_min_messages": "fatal", **self.settings}
         with open(os.path.join(self.directory, "log"), "ab") as log:
             self.process = subprocess.Popen(
                 [os.path.join(POSTGRES, "postgres"), "-D", self.directory + "/data"] +
@@ -115,6 +138,28 @@ class Postgres:
                 start_new_session=True, **self.user)
         wait_for_port(self.number, self.process, "postgres")
         self._await()
+
+    def data(self):
+        return self.directory + "/data"
+
+    def ask(self, sql):
+        return subprocess.run(
+            [os.path.join(POSTGRES, "psql"), "-qAt", "-h", "127.0.0.1", "-p", str(self.number), "-U",
+             "bench", "-d", "bench", "-v", "ON_ERROR_STOP=1", "-c", sql], check=True,
+            cwd=self.directory, stdout=subprocess.PIPE, text=True, **self.user).stdout.strip()
+
+    def first(self, table):
+        return self.ask("SELECT doc FROM %s WHERE id = 0" % table)
+
+    def count(self, table):
+        return int(self.ask("SELECT count(*) FROM %s" % table))
+
+    def kill(self):
+        """All of it at once: its processes are found by their parents."""
+        for pid in [self.process.pid] + children_of(self.process.pid):
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
 
     def _await(self):
         until = time.monotonic() + 60
@@ -148,6 +193,7 @@ class Postgres:
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 class Redis:
