@@ -182,23 +182,30 @@ sift_up(struct sorter *sorter, size_t at)
 }
 
 static err_t
-open_file(struct sorter *sorter, bool keep)
+open_file(struct sorter *sorter)
 {
-    char path[4200];
-    struct rand rand;
-    err_t err;
-
     if (sorter->fd >= 0)
         return OK;
     TRY_RETURN(file_make_dir(sorter->folder, 0700, &(bool){ false }));
+    return file_open(sorter->folder, O_RDWR | O_TMPFILE, 0600, &sorter->fd, NULL);
+}
+
+/* So that another process can open it. */
+static err_t
+give_name(struct sorter *sorter)
+{
+    char path[4200], open_as[32];
+    struct rand rand;
+
     rand_init_random(&rand);
     (void)snprintf(
         sorter->name, sizeof sorter->name, "sort-%016llx", (unsigned long long)rand_u64(&rand));
     file_path(sorter->folder, sorter->name, path, sizeof path);
-    err = file_open(path, O_RDWR | O_CREAT | O_EXCL, 0600, &sorter->fd, NULL);
-    if (err == OK && !keep)
-        (void)unlink(path);
-    return err;
+    (void)snprintf(open_as, sizeof open_as, "/proc/self/fd/%d", sorter->fd);
+    if (linkat(AT_FDCWD, open_as, AT_FDCWD, path, AT_SYMLINK_FOLLOW) != 0)
+        return err_set_errno("could not give a temporary file the name '%s'", path);
+    sorter->named = true;
+    return OK;
 }
 
 static err_t
@@ -245,7 +252,7 @@ spill(struct op *op, struct sorter *sorter)
 
     if (sorter->run_count == RUNS_MAX)
         return err_set(ERR_MEMORY, "a sort needs too much room; raise memory.work_mem");
-    TRY_RETURN(open_file(sorter, false));
+    TRY_RETURN(open_file(sorter));
     larger = realloc(sorter->run, (sorter->run_count + 1) * sizeof *larger);
     if (larger == NULL)
         return err_set(ERR_MEMORY, "could not sort: out of memory");
@@ -495,8 +502,7 @@ save_rows(struct op *op, struct sorter *sorter, struct sorter *file, struct buf 
         TRY(buf_append(&block, bytes, head.key_size + head.document_size));
         if (block.size < (file->fd < 0 ? INLINE_MAX : WRITE_SIZE))
             continue;
-        TRY(open_file(file, true));
-        file->named = true;
+        TRY(open_file(file));
         TRY(flush(file, &block));
     }
     if (file->fd < 0) {
@@ -506,6 +512,7 @@ save_rows(struct op *op, struct sorter *sorter, struct sorter *file, struct buf 
     }
     if (block.size > 0)
         TRY(flush(file, &block));
+    TRY(give_name(file)); /* as late as can be: who dies before leaves nothing */
     TRY(note_file(file, 0, state));
     file->named = false; /* S2: the state's from now on */
 out:
