@@ -504,6 +504,7 @@ def restarts(server, since):
         elif text == "ready" and found and found[-1].ended is None:
             found[-1].ended = when
         elif "in the middle" in text or "internal fault" in text or "could not clean" in text or \
+                "does not answer" in text or \
                 "was ended by signal" in text:
             why = text
     return found
