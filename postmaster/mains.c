@@ -70,14 +70,16 @@ handle(int signal, void (*handler)(int signal))
     (void)sigaction(signal, &action, NULL);
 }
 
-/* Before a process has its slot there is nowhere to note a signal: until then they wait. */
+/* Before a process has its slot there is nowhere to note a signal: until then they wait.  That of
+   the latch comes in while it polls only, ever. */
 static void
 let_signals_in(void)
 {
-    sigset_t none;
+    sigset_t blocked;
 
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)sigemptyset(&blocked);
+    (void)sigaddset(&blocked, SIGUSR1);
+    (void)sigprocmask(SIG_SETMASK, &blocked, NULL);
 }
 
 void

@@ -127,7 +127,7 @@ poll_once(int fd, short events, int64_t until_ns, bool at_once)
     struct pollfd poll_fd = { .fd = fd, .events = events };
     struct timespec timeout = { 0, 0 };
     int64_t rest = INT64_MAX;
-    sigset_t mask;
+    static const sigset_t none; /* server processes take every signal while they poll */
 
     if (until_ns != 0)
         rest = until_ns - clock_now_ns();
@@ -137,10 +137,7 @@ poll_once(int fd, short events, int64_t until_ns, bool at_once)
         rest = 0;
     timeout.tv_sec = rest / 1000000000;
     timeout.tv_nsec = rest % 1000000000;
-    (void)pthread_sigmask(SIG_BLOCK, NULL, &mask);
-    if (signal_used)
-        (void)sigdelset(&mask, SIGUSR1);
-    if (ppoll(&poll_fd, 1, rest == INT64_MAX ? NULL : &timeout, &mask) <= 0)
+    if (ppoll(&poll_fd, 1, rest == INT64_MAX ? NULL : &timeout, signal_used ? &none : NULL) <= 0)
         return 0;
     return poll_fd.revents;
 }

@@ -19,7 +19,8 @@ bool latch_wait(int64_t until_ns);
 
 /* Sleep until fd is ready for `events` (poll bits), the latch is set, or time is up.
    Returns the ready poll bits, 0 on time-out; *set tells whether the latch is set.
-   In server processes (after latch_use_signal) a setter sends SIGUSR1 to end the poll. */
+   In server processes (after latch_use_signal) all signals come in meanwhile, and a setter sends
+   SIGUSR1 to end the poll: it must be blocked at all other times. */
 int latch_wait_fd(int fd, short events, int64_t until_ns, bool *set);
 /* Install the SIGUSR1 handler and block the signal; once a process (forked children have it),
    server only.  Without it a poll looks at the latch every 20 ms. */

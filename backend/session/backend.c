@@ -122,21 +122,21 @@ static bool
 wait_and_serve(const struct backend_env *env, struct session *session, int epoll_fd)
 {
     struct epoll_event events[EVENTS_MAX];
-    sigset_t wakers, unblocked;
+    sigset_t wakers, before, none;
     bool ending, failed;
     int count;
 
     (void)sigemptyset(&wakers);
     (void)sigaddset(&wakers, SIGTERM);
-    (void)sigaddset(&wakers, SIGUSR1);
     (void)sigaddset(&wakers, SIGUSR2);
-    (void)sigprocmask(SIG_BLOCK, &wakers, &unblocked);
+    (void)sigprocmask(SIG_BLOCK, &wakers, &before);
+    (void)sigemptyset(&none);
     latch_clear();
     interrupt_clear(INTERRUPT_CANCEL);
     ending = interrupt_pending(INTERRUPT_TERMINATE) || interrupt_pending(INTERRUPT_SHUTDOWN);
-    count = ending ? 0 : epoll_pwait(epoll_fd, events, EVENTS_MAX, -1, &unblocked);
+    count = ending ? 0 : epoll_pwait(epoll_fd, events, EVENTS_MAX, -1, &none);
     failed = count < 0 && errno != EINTR;
-    (void)sigprocmask(SIG_SETMASK, &unblocked, NULL);
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
     if (ending || failed)
         return false;
     if (interrupt_pending(INTERRUPT_RELOAD)) {

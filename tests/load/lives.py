@@ -233,6 +233,38 @@ def kill_workers(server):
     return "longest %.2f s" % max(times)
 
 
+def signal_waits(server):
+    """the signal that ends a backend's waiting is kept for the next wait while it works"""
+    usr1 = 1 << (signal.SIGUSR1 - 1)
+
+    def blocked():
+        """Those that hold it back; in a wait, none do."""
+        for pid, title in server.titles().items():
+            try:
+                with open("/proc/%d/status" % pid, encoding="ascii") as file:
+                    status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if "backend 127.0.0.1" in title and int(status["SigBlk"], 16) & usr1:
+                return True
+        return False
+
+    with Mongo(server.port["mongo"]) as conn:
+        conn.ask({"insert": "busy", "documents": [{"_id": n, "x": "x" * 200} for n in range(5000)]})
+        stop = threading.Event()
+
+        def work():
+            while not stop.is_set():
+                conn.ask({"count": "busy", "query": {"x": {"$regex": "y$"}}})
+        worker = threading.Thread(target=work)
+        worker.start()
+        try:
+            wait_for(blocked, 10 * SLOW, "a backend at work that blocks SIGUSR1")
+        finally:
+            stop.set()
+            worker.join()
+
+
 def copied(server):
     """a copy of a killed server's files, modes 0644 and without empty folders, starts elsewhere"""
     before = count(server)
@@ -320,7 +352,8 @@ def main():
         server.start()
         add(server, "first")
         for test in (second_server, told_at_term, term_under_load, term_and_death, term_twice_and_int, quit_at_once, reload,
-                     kill_all, kill_postmaster, kill_workers, copied, refused_starts, no_password, fresh_size):
+                     kill_all, kill_postmaster, kill_workers, signal_waits, copied, refused_starts, no_password,
+                     fresh_size):
             if not checks.run(test, server) and (server.process is None or server.process.poll() is not None):
                 server.kill()
                 server.start()
