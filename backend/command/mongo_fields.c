@@ -199,40 +199,45 @@ take_nothing(struct mongo_request *request, const struct bsonvalue *value)
     return OK;
 }
 
+#define GENERIC(name, take)          \
+    {                                \
+        name, sizeof(name) - 1, take \
+    }
 static const struct {
     const char *name;
+    size_t size;
     err_t (*take)(struct mongo_request *request, const struct bsonvalue *value);
 } generic[] = {
-    { "lsid", take_lsid },
-    { "$db", take_nothing },
-    { "$clusterTime", take_nothing },
-    { "$readPreference", take_nothing },
-    { "txnNumber", take_txn_number },
-    { "writeConcern", take_write_concern },
-    { "readConcern", take_read_concern },
-    { "maxTimeMS", take_max_time },
-    { "comment", take_nothing },
-    { "collation", take_collation },
-    { "autocommit", take_autocommit },
-    { "startTransaction", take_nothing }, /* autocommit comes with it */
-    { "stmtId", take_nothing },
-    { "stmtIds", take_nothing },
-    { "let", take_nothing }, /* expressions, which would use it, are refused */
-    { "apiVersion", take_api_version },
-    { "apiStrict", take_nothing },
-    { "apiDeprecationErrors", take_nothing },
-    { "maxTimeMSOpOnly", take_nothing },
-    { "mayBypassWriteBlocking", take_nothing },
-    { "rawData", take_nothing },
-    { "$audit", take_nothing },
-    { "$client", take_nothing },
-    { "$configServerState", take_nothing },
-    { "$oplogQueryData", take_nothing },
-    { "$queryOptions", take_nothing },
-    { "$replData", take_nothing },
-    { "$tenant", take_nothing },
-    { "backpressure", take_nothing },
-    { "help", take_nothing },
+    GENERIC("lsid", take_lsid),
+    GENERIC("$db", take_nothing),
+    GENERIC("$clusterTime", take_nothing),
+    GENERIC("$readPreference", take_nothing),
+    GENERIC("txnNumber", take_txn_number),
+    GENERIC("writeConcern", take_write_concern),
+    GENERIC("readConcern", take_read_concern),
+    GENERIC("maxTimeMS", take_max_time),
+    GENERIC("comment", take_nothing),
+    GENERIC("collation", take_collation),
+    GENERIC("autocommit", take_autocommit),
+    GENERIC("startTransaction", take_nothing), /* autocommit comes with it */
+    GENERIC("stmtId", take_nothing),
+    GENERIC("stmtIds", take_nothing),
+    GENERIC("let", take_nothing), /* expressions, which would use it, are refused */
+    GENERIC("apiVersion", take_api_version),
+    GENERIC("apiStrict", take_nothing),
+    GENERIC("apiDeprecationErrors", take_nothing),
+    GENERIC("maxTimeMSOpOnly", take_nothing),
+    GENERIC("mayBypassWriteBlocking", take_nothing),
+    GENERIC("rawData", take_nothing),
+    GENERIC("$audit", take_nothing),
+    GENERIC("$client", take_nothing),
+    GENERIC("$configServerState", take_nothing),
+    GENERIC("$oplogQueryData", take_nothing),
+    GENERIC("$queryOptions", take_nothing),
+    GENERIC("$replData", take_nothing),
+    GENERIC("$tenant", take_nothing),
+    GENERIC("backpressure", take_nothing),
+    GENERIC("help", take_nothing),
 };
 
 static err_t
@@ -240,7 +245,8 @@ take_generic(struct mongo_request *request, const struct bsonvalue *value, bool 
 {
     *known = true;
     for (unsigned i = 0; i < sizeof generic / sizeof generic[0]; i++)
-        if (bytes_is(value->key, generic[i].name))
+        if (value->key.size == generic[i].size &&
+            memcmp(value->key.data, generic[i].name, generic[i].size) == 0)
             return value->type != BSONTYPE_NULL ? generic[i].take(request, value) : OK;
     *known = false;
     return OK;

@@ -66,12 +66,19 @@ make_query(struct op *op, const struct find *find, struct run_query *query)
 static err_t
 put_namespace(struct mongo_request *request, struct bsonbuild *reply)
 {
-    const char *text =
-        arena_printf(request->op->arena, "%s.%s", request->ns.database, request->ns.collection);
+    struct bytes database = bytes_of(request->ns.database);
+    struct bytes collection = bytes_of(request->ns.collection);
+    size_t size = database.size + 1 + collection.size;
+    struct bytes name;
+    char *text = arena_alloc(request->op->arena, size);
 
     if (text == NULL)
         return ERR_MEMORY;
-    bsonbuild_text(reply, "ns", text);
+    memcpy(text, database.data, database.size);
+    text[database.size] = '.';
+    memcpy(text + database.size + 1, collection.data, collection.size);
+    name = (struct bytes){ (const uint8_t *)text, size };
+    bsonbuild_string(reply, "ns", name);
     return OK;
 }
 

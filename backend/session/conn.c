@@ -40,7 +40,7 @@ conn_open(struct conn *conn, int fd, size_t in_limit, size_t out_limit)
     buf_clear(&conn->in);
     buf_clear(&conn->out);
     conn->taken = 0;
-    conn->ended = false;
+    conn->ended = conn->filled = false;
     conn->quick_ack = false;
     net_set_nodelay(fd);
     net_set_keepalive(fd, KEEPALIVE_IDLE_SECS, KEEPALIVE_INTERVAL_SECS, KEEPALIVE_COUNT);
@@ -171,6 +171,7 @@ receive_some(struct conn *conn, bool *got)
         conn->fd, conn->in.data + conn->in.size, conn->in.capacity - conn->in.size, MSG_DONTWAIT);
 
     *got = n >= 0;
+    conn->filled = n > 0 && (size_t)n == conn->in.capacity - conn->in.size;
     if (n > 0) {
         conn->in.size += (size_t)n;
         counters_add(COUNTER_BYTES_READ, (uint64_t)n);
@@ -185,18 +186,27 @@ receive_some(struct conn *conn, bool *got)
     return OK;
 }
 
+/* Is it worth asking before sleeping?  A client that waits for its answer has sent nothing more. */
+static bool
+likely_there(const struct conn *conn)
+{
+    return conn->in.size > conn->taken || conn->filled ||
+           interrupt_pending(INTERRUPT_TERMINATE | INTERRUPT_SHUTDOWN | INTERRUPT_CANCEL);
+}
+
 err_t
 conn_receive(struct conn *conn, size_t want, int64_t until_ns)
 {
-    bool got = false;
+    bool look = likely_there(conn);
 
     TRY_RETURN(conn_flush(conn));
     TRY_RETURN(make_room(conn, want));
     for (;;) {
-        bool set;
+        bool set, got = false;
         int ready;
 
-        TRY_RETURN(receive_some(conn, &got));
+        if (look)
+            TRY_RETURN(receive_some(conn, &got));
         if (got)
             return OK;
         TRY_RETURN(interrupt_check(NULL));
@@ -209,5 +219,6 @@ conn_receive(struct conn *conn, size_t want, int64_t until_ns)
             latch_clear(); /* and look at the interrupts again: they stay, the latch does not */
         if (ready == 0 && until_ns != 0 && clock_now_ns() >= until_ns)
             return err_set(ERR_MAX_TIME, "nothing was received in time");
+        look = true;
     }
 }
