@@ -63,24 +63,10 @@ compare_across(uint8_t op, int left, int right)
     return false;
 }
 
-static bool
-compare(const struct filterprog_node *node, const struct bsonvalue *value)
+static inline bool
+holds(uint8_t op, int order)
 {
-    const struct bsonvalue *right = &node->value;
-    int left_class, right_class, order;
-
-    if (node->op == FILTERPROG_EQ && value->type == right->type &&
-        bytes_equal(value->raw, right->raw))
-        return true;
-    left_class = bsonorder_class(value->type);
-    right_class = bsonorder_class(right->type);
-    if (left_class != right_class)
-        return compare_across(node->op, left_class, right_class);
-    if (left_class == BSONORDER_NUMBER && (is_nan(value) || is_nan(right)))
-        return node->op != FILTERPROG_LT && node->op != FILTERPROG_GT && is_nan(value) &&
-               is_nan(right);
-    order = bsonorder_compare(value, right);
-    switch (node->op) {
+    switch (op) {
     case FILTERPROG_EQ:
         return order == 0;
     case FILTERPROG_LT:
@@ -92,6 +78,48 @@ compare(const struct filterprog_node *node, const struct bsonvalue *value)
     default:
         return order >= 0;
     }
+}
+
+/* Whole numbers of one type, which most comparisons are of. */
+static inline bool
+compare_whole(const struct bsonvalue *left, const struct bsonvalue *right, int *order)
+{
+    int64_t a, b;
+
+    if (left->type != right->type)
+        return false;
+    if (left->type == BSONTYPE_INT32) {
+        a = bsonvalue_int32(left);
+        b = bsonvalue_int32(right);
+    } else if (left->type == BSONTYPE_INT64) {
+        a = bsonvalue_int64(left);
+        b = bsonvalue_int64(right);
+    } else {
+        return false;
+    }
+    *order = (a > b) - (a < b);
+    return true;
+}
+
+static bool
+compare(const struct filterprog_node *node, const struct bsonvalue *value)
+{
+    const struct bsonvalue *right = &node->value;
+    int left_class, right_class, order;
+
+    if (compare_whole(value, right, &order))
+        return holds(node->op, order);
+    if (node->op == FILTERPROG_EQ && value->type == right->type &&
+        bytes_equal(value->raw, right->raw))
+        return true;
+    left_class = bsonorder_class(value->type);
+    right_class = bsonorder_class(right->type);
+    if (left_class != right_class)
+        return compare_across(node->op, left_class, right_class);
+    if (left_class == BSONORDER_NUMBER && (is_nan(value) || is_nan(right)))
+        return node->op != FILTERPROG_LT && node->op != FILTERPROG_GT && is_nan(value) &&
+               is_nan(right);
+    return holds(node->op, bsonorder_compare(value, right));
 }
 
 static bool
