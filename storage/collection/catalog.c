@@ -17,6 +17,7 @@
 #include "storage/collection/catalog_share.h"
 #include "storage/collection/collection.h"
 #include "storage/collection/graveyard.h"
+#include "storage/collection/keybatch.h"
 #include "storage/collection/keys.h"
 #include "storage/collection/nap.h"
 #include "storage/collection/statistics.h"
@@ -88,6 +89,7 @@ catalog_forget_private(void)
     keys_forget();
     collection_change_forget();
     collection_scan_forget_private();
+    keybatch_forget();
     btree_scan_forget_private();
 }
 

@@ -22,6 +22,7 @@
 #include "storage/collection/collection.h"
 #include "storage/collection/collection_sink.h"
 #include "storage/collection/judge.h"
+#include "storage/collection/keybatch.h"
 #include "storage/collection/keys.h"
 #include "storage/collection/statistics.h"
 
@@ -38,12 +39,12 @@ check_size(struct bytes document)
     return OK;
 }
 
-/* The row is in the heap: put its keys into every index. */
+/* The row is in the heap: put its keys into every index.  `sets` NULL: they are in. */
 static err_t
 insert_keys(struct judge *judge, const struct catalog_collection *collection, struct bytes document,
     const struct indexkey_set *sets, struct row_id root)
 {
-    for (unsigned i = 0; i < collection->index_count; i++) {
+    for (unsigned i = 0; i < collection->index_count && sets != NULL; i++) {
         const struct catalog_index *index = collection->index[i];
 
         for (size_t k = 0; k < sets[i].count; k++) {
@@ -103,12 +104,15 @@ batch_size(struct op *op, struct txn *txn, const struct catalog_collection *coll
     size_t bytes = 0, n = 0;
     err_t err = OK;
 
+    keybatch_begin();
     while (n < count && n < BATCH_ROWS && bytes < BATCH_BYTES) {
         err = check_size(documents[n]);
         if (err == OK)
             err = keys_make(collection, documents[n], KEYS_NEW, &sets);
         if (err == OK)
             err = keys_announce(op, txn, collection, documents[n], sets);
+        if (err == OK)
+            err = keybatch_add(collection, sets);
         if (err != OK)
             break;
         bytes += documents[n++].size;
@@ -124,14 +128,17 @@ insert_batch(struct op *op, struct txn *txn, const struct catalog_collection *co
 {
     struct judge judge = { op, &collection->heap, txn };
     struct row_id root[BATCH_ROWS];
-    const struct indexkey_set *sets;
+    const struct indexkey_set *sets = NULL;
     size_t n = 0;
-    err_t err = OK;
+    bool whole;
+    err_t err;
 
     TRY_RETURN(heap_insert_many(op, &collection->heap, txn, documents, count, root));
+    TRY(keybatch_insert(&judge, collection, root, &whole));
     for (; n < count; n++) {
         TRY(interrupt_check(op));
-        TRY(keys_make(collection, documents[n], KEYS_NEW, &sets));
+        if (!whole)
+            TRY(keys_make(collection, documents[n], KEYS_NEW, &sets));
         err = finish_row(op, txn, collection, documents[n], sets, root[n]);
         if (err != OK) {
             n++; /* that one has been taken back already */

@@ -345,7 +345,9 @@ take(struct op *op, struct collection_scan *scan, struct row_id root, struct byt
     got = &scan->got[scan->taken];
     invariant(got->root.block == root.block && got->root.item == root.item); /* N3 */
     begin = scan->taken > 0 ? got[-1].end : 0;
-    *row = (struct bytes){ scan->row.data + begin, got->end - begin };
+    *row = (struct bytes){ NULL, 0 };
+    if (got->end > begin)
+        *row = (struct bytes){ scan->row.data + begin, got->end - begin };
     *seen = got->found;
     scan->taken++;
     return OK;

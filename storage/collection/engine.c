@@ -102,6 +102,7 @@ engine_handlers(void)
     handlers[WAL_OVERFLOW] = heap_handler_overflow;
     handlers[WAL_OVERFLOW_FREE] = heap_handler_overflow_free;
     handlers[WAL_BTREE_INSERT] = btree_redo_insert;
+    handlers[WAL_BTREE_INSERT_MANY] = btree_redo_insert_many;
     handlers[WAL_BTREE_DELETE] = btree_redo_delete;
     handlers[WAL_BTREE_SPLIT] = btree_redo_whole;
     handlers[WAL_BTREE_ROOT] = btree_redo_whole;

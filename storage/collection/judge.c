@@ -58,6 +58,19 @@ judge_insert(struct judge *judge, const struct index *index, struct bytes key, s
     return OK;
 }
 
+err_t
+judge_insert_many(struct judge *judge, const struct index *index, const struct index_entry *entries,
+    size_t count, size_t *done)
+{
+    struct index_judge asks = { ask_heap, judge };
+    xid_t xid;
+
+    *done = 0;
+    TRY_RETURN(txn_xid(judge->txn, &xid));
+    return index_methods(index->kind)
+        ->insert_many(judge->op, index, entries, count, xid, index->unique ? &asks : NULL, done);
+}
+
 /* One look at one entry. */
 static err_t
 look_at(struct judge *judge, struct row_id row, struct row_id self, bool *conflict, xid_t *busy)

@@ -21,6 +21,11 @@ struct judge {
 err_t judge_insert(struct judge *judge, const struct index *index, struct bytes key,
     struct row_id row, bool *conflict) MUST_CHECK;
 
+/* Put many in, given in order; of a unique index each key once.  Waits for nobody: *done tells how
+   many are in before the first that meets a conflict or must wait. */
+err_t judge_insert_many(struct judge *judge, const struct index *index,
+    const struct index_entry *entries, size_t count, size_t *done) MUST_CHECK;
+
 /* Would a row at `self` (ROW_ID_NONE: a new one) find the key taken?  Waits as judge_insert. */
 err_t judge_probe(struct judge *judge, const struct index *index, struct bytes key,
     struct row_id self, bool *conflict) MUST_CHECK;

@@ -6,6 +6,7 @@
 #include "storage/index/btree_build.h"
 #include "storage/index/btree_check.h"
 #include "storage/index/btree_insert.h"
+#include "storage/index/btree_insert_many.h"
 #include "storage/index/btree_scan.h"
 #include "storage/index/btree_vacuum.h"
 #include "storage/page/datafile.h"
@@ -25,6 +26,7 @@ const struct index_methods btree_methods = {
     .name = "btree",
     .create = btree_insert_create,
     .insert = btree_insert,
+    .insert_many = btree_insert_many,
     .lookup = btree_scan_lookup,
     .scan_begin = btree_scan_begin,
     .scan_next = btree_scan_next,

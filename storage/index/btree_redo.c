@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "storage/index/btree_insert.h"
+#include "storage/index/btree_insert_many.h"
 #include "storage/index/btree_page.h"
 #include "storage/page/redo.h"
 
@@ -38,6 +39,26 @@ apply_insert(const struct wal_record *record, void *page)
         return misfit(record);
     btree_page_insert(page, insert.slot, suffix, insert.place, insert.child);
     return OK;
+}
+
+static err_t
+apply_insert_many(const struct wal_record *record, void *page)
+{
+    struct bytes data = record->page[0].data;
+    struct btree_insert_many_entry entries[PAGE_SIZE_MAX / BTREE_SLOT_SIZE];
+    struct btree_insert_many_record head;
+    size_t size;
+
+    if (data.size < sizeof head || !btree_page_usable(page))
+        return misfit(record);
+    memcpy(&head, data.data, sizeof head);
+    size = head.count * sizeof entries[0];
+    data = (struct bytes){ data.data + sizeof head, data.size - sizeof head };
+    if (head.count > sizeof entries / sizeof entries[0] || data.size < size)
+        return misfit(record);
+    memcpy(entries, data.data, size);
+    data = (struct bytes){ data.data + size, data.size - size };
+    return btree_insert_many_apply(page, entries, head.count, data) ? OK : misfit(record);
 }
 
 static err_t
@@ -92,6 +113,12 @@ redo_insert(const struct wal_record *record)
 }
 
 static err_t
+redo_insert_many(const struct wal_record *record)
+{
+    return redo_one(record, 0, apply_insert_many);
+}
+
+static err_t
 redo_delete(const struct wal_record *record)
 {
     return redo_one(record, 0, apply_delete);
@@ -119,6 +146,16 @@ describe_insert(const struct wal_record *record, struct buf *text)
 }
 
 static err_t
+describe_insert_many(const struct wal_record *record, struct buf *text)
+{
+    struct btree_insert_many_record head = { 0 };
+
+    if (record->page[0].data.size >= sizeof head)
+        memcpy(&head, record->page[0].data.data, sizeof head);
+    return buf_printf(text, "%u entries", head.count);
+}
+
+static err_t
 describe_delete(const struct wal_record *record, struct buf *text)
 {
     return buf_printf(text, "%zu entries", record->page[0].data.size / sizeof(uint16_t));
@@ -131,5 +168,6 @@ describe_whole(const struct wal_record *record, struct buf *text)
 }
 
 const struct wal_handler btree_redo_insert = { redo_insert, describe_insert, NULL };
+const struct wal_handler btree_redo_insert_many = { redo_insert_many, describe_insert_many, NULL };
 const struct wal_handler btree_redo_delete = { redo_delete, describe_delete, NULL };
 const struct wal_handler btree_redo_whole = { redo_whole, describe_whole, NULL };

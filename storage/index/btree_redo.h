@@ -6,7 +6,7 @@
 
 #include "wal/wal_record.h"
 
-extern const struct wal_handler btree_redo_insert, btree_redo_delete;
+extern const struct wal_handler btree_redo_insert, btree_redo_insert_many, btree_redo_delete;
 /* Splits, roots, removed pages and pages made anew carry their pages whole. */
 extern const struct wal_handler btree_redo_whole;
 

@@ -66,6 +66,11 @@ struct index_methods {
     err_t (*insert)(struct op *op, const struct index *index, struct bytes key, struct row_id row,
         xid_t xid, const struct index_judge *judge, enum index_verdict *verdict,
         struct row_id *other, xid_t *wait_for);
+    /* Put many in, given in order (of key, then row); *done: the first so many are in for certain.
+       Fewer than all: the next one meets a conflict, or must wait; insert tells which. */
+    err_t (*insert_many)(struct op *op, const struct index *index,
+        const struct index_entry *entries, size_t count, xid_t xid, const struct index_judge *judge,
+        size_t *done);
     /* The rows of one key, at most `most`, without pins: the fast way of _id lookups.  *count may
        be above `most`: use a scan then. */
     err_t (*lookup)(struct op *op, const struct index *index, struct bytes key, struct row_id *rows,

@@ -199,6 +199,38 @@ many_go_in_until_one_is_refused(void **state)
     fixture_check();
 }
 
+/* Whatever way the keys go into the indexes, it is the later of two equal documents that is told.
+ */
+static void
+of_equal_ones_in_a_batch_the_later_is_refused(void **state)
+{
+    struct bytes documents[300];
+    struct txn *txn;
+    size_t done;
+
+    (void)state;
+    for (int i = 0; i < 200; i++) /* and rows are put where there is room, not in order */
+        OKAY(fixture_insert(
+            "c", arena_printf(fixture_op.arena, "{'_id': %d, 'u': %d}", 9000 + i, 9000 + i)));
+    for (int i = 0; i < 200; i += 3)
+        OKAY(change("c", 9000 + i, NULL));
+    for (int turn = 0; turn < 2; turn++) {
+        txn = fixture_begin(TXN_READ_COMMITTED);
+        for (int i = 0; i < 300; i++)
+            documents[i] = fixture_document(arena_printf(fixture_op.arena,
+                "{'_id': %d, 'u': %d, 'a': %d}", turn == 0 && i == 170 ? 300 - 60 : 300 - i,
+                turn == 1 && i == 110 ? 1000 - 20 : 1000 - i, i % 7));
+        catalog_enter();
+        assert_int_equal(
+            collection_insert_many(&fixture_op, txn, fixture_find("c"), documents, 300, &done),
+            ERR_DUPLICATE_KEY);
+        assert_int_equal(done, turn == 0 ? 170 : 110);
+        catalog_leave();
+        txn_abort(&fixture_op, txn);
+    }
+    fixture_check();
+}
+
 static void
 an_array_is_found_by_each_element_and_given_once(void **state)
 {
@@ -591,6 +623,7 @@ main(void)
         TEST(updates_follow_their_keys),
         TEST(a_key_that_a_failed_transaction_had_is_free),
         TEST(many_go_in_until_one_is_refused),
+        TEST(of_equal_ones_in_a_batch_the_later_is_refused),
         TEST(an_array_is_found_by_each_element_and_given_once),
         TEST(a_scan_is_taken_up_where_it_was_left),
         TEST(under_snapshot_rules_a_newer_version_is_a_conflict),

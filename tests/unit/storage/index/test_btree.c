@@ -55,16 +55,42 @@ random_key(struct model_entry *entry)
         entry->key[i] = (uint8_t)draw(i % 3 == 0 ? 256 : 3);
 }
 
+/* The model's entries from `begin` on, in order, by one call. */
+static void
+insert_at_once(size_t begin)
+{
+    static struct model_entry sorted[ENTRIES_MAX];
+    static struct index_entry entries[ENTRIES_MAX];
+    size_t count = model_count - begin, done;
+
+    memcpy(sorted, model + begin, count * sizeof sorted[0]);
+    qsort(sorted, count, sizeof sorted[0], compare_entries);
+    for (size_t i = 0; i < count; i++)
+        entries[i] = (struct index_entry){ key_of(&sorted[i]), sorted[i].row };
+    OKAY(methods->insert_many(NULL, &tree, entries, count, 1, NULL, &done));
+    assert_int_equal(done, count);
+}
+
+/* One by one, or many at a time; some that are in already are put in again. */
 static void
 fill(size_t count)
 {
+    size_t begin = 0;
+
     model_count = 0;
     for (size_t i = 0; i < count; i++) {
         struct model_entry *entry = &model[model_count++];
 
         random_key(entry);
         entry->row = row_number(i);
-        assert_int_equal(tree_insert(key_of(entry), entry->row, NULL), INDEX_FREE);
+        if (i % 4000 < 2000)
+            assert_int_equal(tree_insert(key_of(entry), entry->row, NULL), INDEX_FREE);
+        if (i % 4000 == 1900)
+            begin = model_count;
+        if (i % 4000 >= 2000 && (draw(300) == 0 || i + 1 == count || i % 4000 == 3999)) {
+            insert_at_once(begin);
+            begin = model_count;
+        }
     }
     qsort(model, model_count, sizeof model[0], compare_entries);
 }
@@ -297,6 +323,42 @@ a_unique_tree_asks_before_it_takes(void **state)
 }
 
 static void
+a_unique_tree_asks_about_each_of_many(void **state)
+{
+    enum index_verdict answer = INDEX_CONFLICT;
+    struct index_judge judge = { judge_by_verdict, &answer };
+    struct index_entry entries[300];
+    uint8_t keys[300][3];
+    size_t done;
+
+    (void)state;
+    for (unsigned i = 0; i < 300; i++) {
+        keys[i][0] = 'k';
+        keys[i][1] = (uint8_t)(i >> 8);
+        keys[i][2] = (uint8_t)i;
+        entries[i] = (struct index_entry){ { keys[i], 3 }, row_number(i) };
+    }
+    assert_int_equal(tree_insert(entries[200].key, row_number(1000), NULL), INDEX_FREE);
+    OKAY(methods->insert_many(NULL, &tree, entries, 300, 1, &judge, &done));
+    assert_int_equal(done, 200); /* someone has that key */
+    assert_int_equal(tree_check(), 201);
+    answer = INDEX_WAIT;
+    OKAY(methods->insert_many(NULL, &tree, entries, 300, 1, &judge, &done));
+    assert_int_equal(done, 200); /* those before it are in already */
+    answer = INDEX_FREE;
+    OKAY(methods->insert_many(NULL, &tree, entries, 300, 1, &judge, &done));
+    assert_int_equal(done, 300);
+    assert_int_equal(tree_check(), 301);
+    for (unsigned i = 0; i < 300; i++) /* keys that go on over several pages */
+        entries[i] = (struct index_entry){ bytes_of("same"), row_number(5000 + i) };
+    for (unsigned i = 0; i < 2000; i++)
+        assert_int_equal(tree_insert(bytes_of("same"), row_number(2000 + i), NULL), INDEX_FREE);
+    OKAY(methods->insert_many(NULL, &tree, entries, 300, 1, &judge, &done));
+    assert_int_equal(done, 300);
+    assert_int_equal(tree_check(), 2601);
+}
+
+static void
 long_keys_fit_small_pages(void **state)
 {
     uint8_t key[INDEX_KEY_MAX];
@@ -498,6 +560,8 @@ main(void)
             a_tree_built_at_once_is_like_one_grown, tree_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(
             a_unique_tree_asks_before_it_takes, tree_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(
+            a_unique_tree_asks_about_each_of_many, tree_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(links_in_a_circle_are_damage, tree_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(
             long_keys_fit_small_pages, small_pages_setup, fixture_teardown),

@@ -15,6 +15,7 @@
 
 #define WRITERS  4
 #define EACH     3000
+#define AT_ONCE  50
 #define ROUNDS   6
 #define KEY_SIZE 12
 
@@ -31,6 +32,29 @@ key_for(uint8_t key[KEY_SIZE], unsigned writer, unsigned number)
     return (struct bytes){ key, KEY_SIZE };
 }
 
+static int
+compare_keys(const void *a, const void *b)
+{
+    return bytes_compare(
+        ((const struct index_entry *)a)->key, ((const struct index_entry *)b)->key);
+}
+
+/* Some of a writer's numbers by one call. */
+static void
+insert_some(unsigned writer, unsigned first, unsigned count)
+{
+    struct index_entry entries[AT_ONCE];
+    uint8_t keys[AT_ONCE][KEY_SIZE];
+    size_t done;
+
+    for (unsigned i = 0; i < count; i++)
+        entries[i] = (struct index_entry){ key_for(keys[i], writer, first + i),
+            row_number(writer * EACH + first + i) };
+    qsort(entries, count, sizeof entries[0], compare_keys);
+    invariant(methods->insert_many(NULL, &tree, entries, count, 1, NULL, &done) == OK);
+    invariant(done == count);
+}
+
 static void *
 insert_all(void *argument)
 {
@@ -40,6 +64,12 @@ insert_all(void *argument)
     for (unsigned i = 0; i < EACH; i++) {
         uint8_t key[KEY_SIZE];
 
+        if (i % 1000 == 500) { /* half of them many at a time */
+            for (unsigned end = i + 500; i < end; i += AT_ONCE)
+                insert_some(writer, i, AT_ONCE);
+            i--;
+            continue;
+        }
         invariant(tree_insert(key_for(key, writer, i), row_number(writer * EACH + i), NULL) ==
                   INDEX_FREE);
     }
@@ -82,6 +112,7 @@ scan_all(void *argument)
         methods->scan_end(scan);
         invariant(old == 500);
     }
+    btree_scan_forget_private();
     proc_detach();
     return NULL;
 }

@@ -8,6 +8,7 @@
 
 #include "storage/index/btree_page.h"
 #include "storage/index/btree_redo.h"
+#include "storage/index/btree_scan.h"
 #include "storage/index/index.h"
 
 static struct index tree;
@@ -17,6 +18,7 @@ static inline void
 tree_fill_handlers(void)
 {
     fixture_handlers[WAL_BTREE_INSERT] = btree_redo_insert;
+    fixture_handlers[WAL_BTREE_INSERT_MANY] = btree_redo_insert_many;
     fixture_handlers[WAL_BTREE_DELETE] = btree_redo_delete;
     fixture_handlers[WAL_BTREE_SPLIT] = btree_redo_whole;
     fixture_handlers[WAL_BTREE_ROOT] = btree_redo_whole;
