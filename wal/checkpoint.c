@@ -210,7 +210,7 @@ run_steps(unsigned flags)
     uint64_t cycle;
     lsn_t end;
 
-    TRY_RETURN(wal_insert_reserve(sizeof data));
+    TRY_RETURN(wal_room_promise(sizeof data, WAL_ROOM_CHECKPOINT));
     if ((flags & CHECKPOINT_FINAL) != 0)
         wal_room_stop();
     control_get(&control);
@@ -342,7 +342,9 @@ is_due(unsigned *flags, int64_t *next_ns)
     /* The next one must be complete before max_wal_size is reached: half of it brings it on. */
     if (behind > (uint64_t)settings->max_wal_size / 2)
         return true;
-    if (wal_room_is_full() && behind > WAL_SEGMENT_SIZE) {
+    /* If it gives a segment back. */
+    if (wal_room_is_full() && wal_format_segment_of(atomic_load(&shared->redo)) <
+                                  wal_format_segment_of(wal_ring_position())) {
         *flags = CHECKPOINT_FAST;
         return true;
     }

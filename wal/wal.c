@@ -320,7 +320,7 @@ begin_epoch(struct recovery *recovery)
     wal_ring_open(end, wal_reader_previous(recovery->reader), recovery->control.redo, epoch,
         recovery->control.system_id);
     TRY_RETURN(wal_flush_open(end));
-    TRY_RETURN(wal_insert_reserve(sizeof data));
+    TRY_RETURN(wal_room_promise(sizeof data, WAL_ROOM_CHECKPOINT));
     crit_begin();
     wal_insert_begin();
     wal_insert_data(&data, sizeof data);

@@ -83,7 +83,14 @@ err_t
 wal_insert_reserve(size_t size)
 {
     invariant(!crit_active());
-    return wal_room_promise(size);
+    return wal_room_promise(size, WAL_ROOM_GROW);
+}
+
+err_t
+wal_insert_reserve_shrink(size_t size)
+{
+    invariant(!crit_active());
+    return wal_room_promise(size, WAL_ROOM_SHRINK);
 }
 
 void

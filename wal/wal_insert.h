@@ -29,6 +29,9 @@
    ERR_SHUTDOWN.  Not inside a critical section or under a light lock of rank ≥ RANK_PAGE:
    it may create a segment. */
 err_t wal_insert_reserve(size_t size) MUST_CHECK;
+/* The same for what makes room (a delete, a drop, vacuum) or ends what was begun (a commit, a
+   rollback): it is refused later than all else. */
+err_t wal_insert_reserve_shrink(size_t size) MUST_CHECK;
 
 void wal_insert_begin(void);
 void wal_insert_data(const void *data, size_t size); /* at most 8 pieces */

@@ -11,6 +11,10 @@
  *   M2  position + what is promised + SLACK ≤ made whenever a promise is given.  A promise of up
  *       to the standard size is counted for every slot in use, whether given or not, so giving one
  *       reads no one else's line.
+ *   M4  On a full disk there is room left for what ends that.  Who wants to grow is refused first,
+ *       when all that is promised would not fit twice: so when all those promises have been used,
+ *       deletes, commits, rollbacks and vacuum are still given theirs.  When they are refused,
+ *       SLACK is left: a checkpoint lives on that, and its old segments are what all go on with.
  *   M3  Page images are not counted by callers: the standard size has room for WAL_RECORD_PAGES
  *       whole pages.  A caller that logs more of them on one promise may use more than it was
  *       promised; then wal_room_force waits for the disk rather than fail.
@@ -38,6 +42,7 @@
 #include "wal/wal_segment.h"
 
 #define SLACK         ((uint64_t)256 << 10) /* for those who insert without a promise */
+#define SHRINK_ROOM   ((uint64_t)1 << 20)   /* M4: for deletes, when nobody may grow any more */
 #define RETRY_NS      100000000
 #define STANDARD_DATA ((uint64_t)16 << 10)
 
@@ -132,6 +137,49 @@ promised(void)
     return sum;
 }
 
+/* How far behind the position the segments must reach for a promise to be given: M2, M4. */
+static uint64_t
+needed(enum wal_room_purpose purpose)
+{
+    switch (purpose) {
+    case WAL_ROOM_CHECKPOINT:
+        return SLACK / 4;
+    case WAL_ROOM_SHRINK:
+        return promised();
+    case WAL_ROOM_GROW:
+    default:
+        return 2 * promised() + SHRINK_ROOM;
+    }
+}
+
+static struct proc *
+process_of(enum proc_kind kind)
+{
+    unsigned used = proc_high_water();
+
+    for (unsigned i = 0; i < used; i++) {
+        struct proc *proc = proc_at(i);
+
+        if (atomic_load(&proc->state) != PROC_FREE && atomic_load(&proc->kind) == kind)
+            return proc;
+    }
+    return NULL;
+}
+
+/* The disk is full: say so once, and let a checkpoint give old segments back. */
+static void
+tell_full(void)
+{
+    struct proc *checkpointer = process_of(PROC_CHECKPOINTER);
+
+    if (checkpointer != NULL && checkpointer != proc_self)
+        latch_set(checkpointer);
+    if (atomic_exchange(&shared->full, 1) == 0)
+        log_error("the log's disk is full: the log goes on in the segments that it has, and writes "
+                  "are refused while these are used up (%s)",
+            err_message());
+}
+
 /* Make the next segment.  Under the lock. */
 static err_t
 make_next(void)
@@ -146,12 +194,18 @@ make_next(void)
     (void)fault_pass(FAULT_WAL_MADE);
     atomic_store_explicit(&shared->made, made + WAL_SEGMENT_SIZE, memory_order_release); /* M1 */
 out:
-    if (err == ERR_DISK_FULL && atomic_exchange(&shared->full, 1) == 0)
-        log_error(
-            "the log's disk is full: writes are refused until it has room (%s)", err_message());
+    if (err == ERR_DISK_FULL)
+        tell_full();
     if (err == OK && atomic_exchange(&shared->full, 0) != 0)
         log_info("the log's disk has room again");
     return err;
+}
+
+/* Was it tried and found full a moment ago? */
+static bool
+is_full_still(void)
+{
+    return wal_room_is_full() && clock_now_ns() - atomic_load(&shared->tried_ns) < RETRY_NS;
 }
 
 /* Make segments until `need` bytes fit behind the position.  Under the lock. */
@@ -159,35 +213,27 @@ static err_t
 make_until(uint64_t need)
 {
     while (wal_ring_position() + need > atomic_load(&shared->made)) {
-        if (wal_room_is_full() && clock_now_ns() - atomic_load(&shared->tried_ns) < RETRY_NS)
+        if (is_full_still())
             return err_set(ERR_DISK_FULL, "could not write: the log's disk is full");
         TRY_RETURN(make_next());
     }
     return OK;
 }
 
-/* Is there a process whose work it is to make segments? */
+/* The process whose work it is to make segments, if there is one. */
 static struct proc *
 wal_writer(void)
 {
-    unsigned used = proc_high_water();
-
-    for (unsigned i = 0; i < used; i++) {
-        struct proc *proc = proc_at(i);
-
-        if (atomic_load(&proc->state) != PROC_FREE && atomic_load(&proc->kind) == PROC_WAL_WRITER)
-            return proc;
-    }
-    return NULL;
+    return process_of(PROC_WAL_WRITER);
 }
 
 /* The next segment but one is not there yet: leave it to the WAL writer as long as there is room
    for all promises; make it here if there is no writer. */
 static err_t
-promise_slowly(void)
+promise_slowly(enum wal_room_purpose purpose)
 {
     struct proc *writer = wal_writer();
-    uint64_t need = promised();
+    uint64_t need = needed(purpose);
     err_t err;
 
     if (wal_ring_position() + need <= atomic_load_explicit(&shared->made, memory_order_acquire) &&
@@ -205,7 +251,7 @@ promise_slowly(void)
 }
 
 err_t
-wal_room_promise(size_t size)
+wal_room_promise(size_t size, enum wal_room_purpose purpose)
 {
     uint64_t used = proc_high_water();
     lsn_t made = atomic_load_explicit(&shared->made, memory_order_acquire);
@@ -218,10 +264,11 @@ wal_room_promise(size_t size)
             WAL_ROOM_RESERVE_MAX);
     atomic_store_explicit(&shared->line[proc_self->index].promised, size, memory_order_relaxed);
     if (size <= standard_data() &&
-        wal_ring_position() + SLACK + used * standard() + WAL_SEGMENT_SIZE <= made)
-        return OK; /* M2, and a segment more */
+        wal_ring_position() + 2 * (SLACK + used * standard()) + SHRINK_ROOM + WAL_SEGMENT_SIZE <=
+            made)
+        return OK; /* M2, M4, and a segment more */
 
-    err = promise_slowly();
+    err = promise_slowly(purpose);
     if (err != OK)
         atomic_store_explicit(&shared->line[proc_self->index].promised, 0, memory_order_relaxed);
     return err;
@@ -264,14 +311,17 @@ wal_room_force(lsn_t end)
 bool
 wal_room_make(void)
 {
+    uint64_t need = needed(WAL_ROOM_GROW) + WAL_SEGMENT_SIZE;
+    bool enough =
+        wal_ring_position() + need <= atomic_load_explicit(&shared->made, memory_order_acquire);
     err_t err;
 
-    if (wal_ring_position() + promised() + WAL_SEGMENT_SIZE <=
-        atomic_load_explicit(&shared->made, memory_order_acquire))
+    if (enough && (!wal_room_is_full() || is_full_still()))
         return true;
     if (!lwlock_try(&shared->lock, LW_EXCLUSIVE))
-        return !wal_room_is_full();
-    err = make_until(promised() + WAL_SEGMENT_SIZE);
+        return enough || !wal_room_is_full();
+    /* With enough, thanks to old segments, one is made to know whether the disk has room again. */
+    err = enough ? make_next() : make_until(need);
     lwlock_release(&shared->lock);
     return err == OK;
 }
@@ -281,7 +331,7 @@ static uint64_t
 worth_keeping(uint64_t cycle)
 {
     uint64_t most = (uint64_t)settings->max_wal_size / WAL_SEGMENT_SIZE;
-    uint64_t least = 2 + promised() / WAL_SEGMENT_SIZE;
+    uint64_t least = 2 + needed(WAL_ROOM_GROW) / WAL_SEGMENT_SIZE;
     uint64_t keep = 2 + (cycle + cycle / 4) / WAL_SEGMENT_SIZE;
 
     keep = keep > most ? most : keep;

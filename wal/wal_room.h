@@ -20,9 +20,16 @@ void wal_room_init(void *zeroed, const struct config *config);
 /* At start: segments with all positions before `made` exist. */
 void wal_room_open(lsn_t made);
 
+/* What the room is for.  The nearer the disk is to full, the fewer get any. */
+enum wal_room_purpose {
+    WAL_ROOM_GROW,       /* whatever else is written */
+    WAL_ROOM_SHRINK,     /* makes room elsewhere, or ends what was begun */
+    WAL_ROOM_CHECKPOINT, /* makes room here; a few hundred bytes */
+};
+
 /* Promise this process room for `size` bytes; an older promise to it is over.
    Errors: ERR_DISK_FULL, ERR_IO, ERR_TOO_LARGE, ERR_SHUTDOWN. */
-err_t wal_room_promise(size_t size) MUST_CHECK;
+err_t wal_room_promise(size_t size, enum wal_room_purpose purpose) MUST_CHECK;
 /* `size` bytes of the promise were used. */
 void wal_room_use(size_t size);
 /* There must be segments up to `end` now; waits for the disk if it has no room. */

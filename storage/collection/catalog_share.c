@@ -263,7 +263,7 @@ catalog_share_schema_version(void)
 err_t
 catalog_share_schema_change(xid_t xid)
 {
-    TRY_RETURN(wal_insert_reserve(sizeof(struct numbers)));
+    TRY_RETURN(wal_insert_reserve_shrink(sizeof(struct numbers)));
     log_numbers(
         atomic_load(&shared->oid_bound), atomic_fetch_add(&shared->schema_version, 1) + 1, xid);
     return OK;

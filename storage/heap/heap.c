@@ -231,7 +231,7 @@ heap_delete(struct op *op, const struct heap *heap, struct txn *txn, struct row_
         return OK;
     TRY_RETURN(interrupt_check(op));
     TRY_RETURN(txn_xid(txn, &xid));
-    TRY_RETURN(wal_insert_reserve(sizeof(struct heaplog_delete) + 64));
+    TRY_RETURN(wal_insert_reserve_shrink(sizeof(struct heaplog_delete) + 64));
     TRY_RETURN(pool_pin((struct page_id){ heap->file, root.block }, POOL_NORMAL, &buffer));
     pool_lock(buffer, LW_EXCLUSIVE);
     TRY(visible_judge(
@@ -254,7 +254,7 @@ heap_undo_insert(struct op *op, const struct heap *heap, struct txn *txn, struct
     err_t err = OK;
 
     (void)op; /* undoing is never interrupted */
-    TRY_RETURN(wal_insert_reserve(PRUNE_LOG_MAX));
+    TRY_RETURN(wal_insert_reserve_shrink(PRUNE_LOG_MAX));
     TRY_RETURN(pool_pin((struct page_id){ heap->file, root.block }, POOL_NORMAL, &buffer));
     pool_lock(buffer, LW_EXCLUSIVE);
     row = heappage_row(pool_page(buffer), root.item, &length);

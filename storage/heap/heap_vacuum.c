@@ -166,7 +166,7 @@ work_on_page(struct vacuum *v, block_t block)
     err_t err;
 
     v->prune->chains = 0;
-    TRY_RETURN(wal_insert_reserve(PRUNE_LOG_MAX * 2));
+    TRY_RETURN(wal_insert_reserve_shrink(PRUNE_LOG_MAX * 2));
     TRY_RETURN(pool_pin((struct page_id){ v->heap->file, block }, POOL_SCAN, &buffer));
     pool_lock(buffer, LW_EXCLUSIVE);
     err = OK;
@@ -200,7 +200,7 @@ free_items(struct vacuum *v)
         size_t left;
 
         TRY_RETURN(interrupt_check(v->op));
-        TRY_RETURN(wal_insert_reserve(PRUNE_LOG_MAX));
+        TRY_RETURN(wal_insert_reserve_shrink(PRUNE_LOG_MAX));
         TRY_RETURN(pool_pin((struct page_id){ v->heap->file, block }, POOL_SCAN, &buffer));
         pool_lock(buffer, LW_EXCLUSIVE);
         v->prune->redirects = v->prune->dead = v->prune->unused = v->prune->chains = 0;

@@ -344,7 +344,7 @@ overflow_free_page(
 
     *freed = false;
     *next = BLOCK_NONE;
-    TRY_RETURN(wal_insert_reserve(64));
+    TRY_RETURN(wal_insert_reserve_shrink(64));
     TRY_RETURN(pool_pin((struct page_id){ heap->file, block }, POOL_NORMAL, &buffer));
     pool_lock(buffer, LW_EXCLUSIVE);
     page = pool_page(buffer);

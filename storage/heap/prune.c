@@ -243,7 +243,7 @@ prune_try(const struct heap *heap, block_t block)
     buffer_t buffer;
 
     plan.chains = 0;
-    if (wal_insert_reserve(PRUNE_LOG_MAX) != OK)
+    if (wal_insert_reserve_shrink(PRUNE_LOG_MAX) != OK)
         return;
     if (pool_pin((struct page_id){ heap->file, block }, POOL_NORMAL, &buffer) != OK)
         return;

@@ -233,7 +233,7 @@ unlink_leaf(const struct index *index, block_t left, block_t leaf)
     bool can;
     err_t err;
 
-    TRY_RETURN(wal_insert_reserve(RESERVE_BYTES));
+    TRY_RETURN(wal_insert_reserve_shrink(RESERVE_BYTES));
     TRY(lock_row(index, left, leaf, &removal, &can));
     if (can)
         TRY(lock_parent(index, &removal, &can));
@@ -264,7 +264,7 @@ clean_leaf(const struct index *index, block_t block, bool (*dead)(void *context,
     count = find_dead(scratch.copy, dead, context);
     if (count == 0 && btree_page_head(scratch.copy)->count > 0)
         return OK;
-    TRY_RETURN(wal_insert_reserve(RESERVE_BYTES));
+    TRY_RETURN(wal_insert_reserve_shrink(RESERVE_BYTES));
     TRY(take(index, block, &leaf));
     if (!in_tree(pool_page(leaf), 0))
         goto out;
@@ -296,7 +296,7 @@ adopt(const struct index *index, block_t block)
     TRY_RETURN(pool_copy((struct page_id){ index->file, block }, POOL_SCAN, scratch.copy));
     if (memcmp(scratch.copy, &zero, sizeof zero) != 0)
         return OK;
-    TRY_RETURN(wal_insert_reserve(RESERVE_BYTES));
+    TRY_RETURN(wal_insert_reserve_shrink(RESERVE_BYTES));
     TRY(take(index, BTREE_META_BLOCK, &meta));
     TRY(take(index, block, &page));
     if (memcmp(pool_page(page), &zero, sizeof zero) == 0) {

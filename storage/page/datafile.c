@@ -550,7 +550,7 @@ datafile_cut(fileno_t file, block_t count, xid_t xid)
     TRY_RETURN(datafile_blocks(file, &blocks));
     if (blocks <= count)
         return OK;
-    TRY_RETURN(wal_insert_reserve(sizeof record));
+    TRY_RETURN(wal_insert_reserve_shrink(sizeof record));
     crit_begin();
     wal_insert_begin();
     wal_insert_data(&record, sizeof record);

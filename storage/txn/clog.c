@@ -135,7 +135,7 @@ make_page(struct page_id id)
     buffer_t buffer;
     lsn_t lsn;
 
-    TRY_RETURN(wal_insert_reserve(0));
+    TRY_RETURN(wal_insert_reserve_shrink(0));
     TRY_RETURN(pool_pin_new(id, &buffer));
     pool_lock(buffer, LW_EXCLUSIVE);
     crit_begin();

@@ -387,7 +387,7 @@ extend(xid_t xid)
             TRY(evict());
         TRY(clog_make(bound, next));
         (void)fault_pass(FAULT_XID_PAGES);
-        TRY(wal_insert_reserve(sizeof(struct bound_record)));
+        TRY(wal_insert_reserve_shrink(sizeof(struct bound_record)));
         log_bound(next);
     }
 out:

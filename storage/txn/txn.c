@@ -341,7 +341,7 @@ log_abort(xid_t xid)
     buffer_t buffer;
 
     save_error(&saved);
-    if (wal_insert_reserve(0) == OK && clog_pin(xid, &buffer) == OK)
+    if (wal_insert_reserve_shrink(0) == OK && clog_pin(xid, &buffer) == OK)
         (void)clog_set(buffer, xid, XID_ABORTED, WAL_ABORT, NULL, 0);
     else
         restore_error(&saved);
@@ -368,7 +368,7 @@ prepare(xid_t xid, size_t size, buffer_t *clog, buffer_t *spill)
     err_t err;
 
     *clog = *spill = 0;
-    TRY(wal_insert_reserve(size));
+    TRY(wal_insert_reserve_shrink(size));
     TRY(csn_prepare(xid, spill));
     TRY(clog_pin(xid, clog));
     return OK;

@@ -249,6 +249,54 @@ a_full_disk_refuses_writes_and_lets_them_go_on_when_there_is_room(void **state)
     fixture_open();
     assert_int_equal(fixture_replayed[fixture_replayed_count - 1], count);
 }
+
+/* As fixture_insert, with a promise that was given. */
+static void
+insert_promised(uint64_t xid)
+{
+    static uint8_t data[10000];
+
+    crit_begin();
+    wal_insert_begin();
+    wal_insert_data(data, sizeof data);
+    (void)wal_insert(WAL_NUMBERS, xid);
+    crit_end();
+}
+
+/* Insert until a promise of this kind is refused; yields how many went in. */
+static uint64_t
+insert_until_full(err_t (*reserve)(size_t size), uint64_t from)
+{
+    uint64_t count = 0;
+
+    while (count < 10000 && reserve(10000) == OK)
+        insert_promised(from + ++count);
+    assert_int_equal(err_last_code(), 14031);
+    return count;
+}
+
+static void
+on_a_full_disk_deletes_and_checkpoints_live_on_what_was_kept(void **state)
+{
+    uint64_t count = 0;
+
+    (void)state;
+    checkpoint_set_parts(NULL, 0);
+    while (wal_insert_position() < 2 * (lsn_t)WAL_SEGMENT_SIZE + WAL_SEGMENT_SIZE / 2) {
+        assert_int_equal(wal_insert_reserve(10000), OK);
+        (void)fixture_insert(++count, 10000);
+    }
+    assert_true(fault_arm("wal_create=enospc"));
+    count += insert_until_full(wal_insert_reserve, count);
+    assert_true(insert_until_full(wal_insert_reserve_shrink, count) > 0);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(checkpoint_run(CHECKPOINT_FAST), OK);
+        /* The old segments are enough to go on with. */
+        assert_int_equal(wal_insert_reserve(10000), OK);
+        count += insert_until_full(wal_insert_reserve, count);
+    }
+    assert_true(fault_arm("wal_create=off"));
+}
 #endif
 
 static int
@@ -275,6 +323,8 @@ main(void)
         cmocka_unit_test_setup_teardown(
             a_full_disk_refuses_writes_and_lets_them_go_on_when_there_is_room, setup,
             fixture_teardown),
+        cmocka_unit_test_setup_teardown(
+            on_a_full_disk_deletes_and_checkpoints_live_on_what_was_kept, setup, fixture_teardown),
 #endif
     };
 

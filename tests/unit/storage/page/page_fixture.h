@@ -46,6 +46,13 @@ wal_insert_reserve(size_t size)
     return OK;
 }
 
+err_t
+wal_insert_reserve_shrink(size_t size)
+{
+    (void)size;
+    return OK;
+}
+
 void
 wal_insert_begin(void)
 {
