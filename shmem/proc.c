@@ -163,11 +163,12 @@ proc_attach(enum proc_kind kind)
         struct proc *proc = &shared->slots[i];
         int32_t nobody = 0;
 
-        if (atomic_load_explicit(&proc->pid, memory_order_relaxed) != 0 ||
-            !atomic_compare_exchange_strong(&proc->pid, &nobody, getpid())) /* S1 */
+        if (atomic_load_explicit(&proc->pid, memory_order_relaxed) != 0)
+            continue;
+        raise_high_water(i); /* first: else nobody looks for who dies behind the next line */
+        if (!atomic_compare_exchange_strong(&proc->pid, &nobody, getpid())) /* S1 */
             continue;
         (void)fault_pass(FAULT_SLOT_TAKEN);
-        raise_high_water(i);
         atomic_store(&proc->tid, (int32_t)syscall(SYS_gettid));
         atomic_store(&proc->kind, kind);
         atomic_store(&proc->state, PROC_STARTING);

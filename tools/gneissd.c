@@ -13,6 +13,9 @@
 #include "base/log.h"
 #include "postmaster/postmaster.h"
 #include "postmaster/title.h"
+#ifdef GNEISS_FAULTS
+#include "storage/txn/csn.h"
+#endif
 
 #define EXIT_USAGE 2
 
@@ -270,6 +273,10 @@ main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     set_up_log(options.config);
+#ifdef GNEISS_FAULTS
+    if (getenv("GNEISS_TXN_RING") != NULL) /* small, so that a test gets to its end */
+        csn_use_ring((uint32_t)strtoul(getenv("GNEISS_TXN_RING"), NULL, 10));
+#endif
     options.given = (struct listeners_given){
         .json = differs(options.config->json_bind, "json.bind"),
         .mongo = differs(options.config->mongo_bind, "mongo.bind"),
