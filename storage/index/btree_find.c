@@ -6,8 +6,8 @@
 #include "base/panic.h"
 #include "storage/index/btree_search.h"
 
-#define STEPS_MAX  1000000 /* pages of one way; more is a circle of links */
-#define STARTS_MAX 1000    /* beginning anew is rare; this many times in a row is damage */
+#define KNOWN_ROOTS 64u
+#define STARTS_MAX  1000 /* beginning anew is rare; this many times in a row is damage */
 
 err_t
 btree_find_corrupt(const struct index *index, block_t block, const char *what)
@@ -87,6 +87,23 @@ look_at_meta(const void *page, void *context)
            meta->level < BTREE_LEVELS_MAX;
 }
 
+/* Where roots were seen last.  guard: own process; nobody believes it without a look. */
+static _Thread_local struct known {
+    fileno_t file;
+    block_t block;
+    uint16_t level;
+} known[KNOWN_ROOTS];
+
+bool
+btree_find_known_root(const struct index *index, block_t *block, uint16_t *level)
+{
+    const struct known *there = &known[index->file % KNOWN_ROOTS];
+
+    *block = there->block;
+    *level = there->level;
+    return there->file == index->file;
+}
+
 err_t
 btree_find_root(const struct index *index, block_t *block, uint16_t *level)
 {
@@ -95,54 +112,29 @@ btree_find_root(const struct index *index, block_t *block, uint16_t *level)
     TRY_RETURN(btree_find_look(index, BTREE_META_BLOCK, look_at_meta, &root));
     *block = root.block;
     *level = root.level;
+    known[index->file % KNOWN_ROOTS] = (struct known){ index->file, root.block, root.level };
     return OK;
 }
-
-struct look {
-    struct btree_search search;
-    enum btree_way way;
-};
 
 static bool
 look_for_way(const void *page, void *context)
 {
-    struct look *look = context;
+    struct btree_walk *walk = context;
 
-    look->way = btree_find_way(page, &look->search);
-    return look->way != BTREE_WAY_BAD;
-}
-
-/* One way from the root; *found false: lost. */
-static err_t
-descend(const struct index *index, struct look *look, block_t *block, bool *found)
-{
-    TRY_RETURN(btree_find_root(index, block, &look->search.level_here));
-    *found = look->search.level_here >= look->search.level;
-    for (int steps = 0; *found; steps++) {
-        if (steps == STEPS_MAX)
-            return btree_find_corrupt(index, *block, "the links go in a circle");
-        TRY_RETURN(btree_find_look(index, *block, look_for_way, look));
-        if (look->way == BTREE_WAY_HERE)
-            return OK;
-        if (look->way == BTREE_WAY_DOWN)
-            look->search.level_here--;
-        else if (look->way == BTREE_WAY_LOST)
-            *found = false;
-        *block = look->search.next;
-    }
-    return OK;
+    walk->way = btree_find_way(page, &walk->search);
+    return walk->way != BTREE_WAY_BAD;
 }
 
 err_t
 btree_find(const struct index *index, struct btree_point target, bool before, uint16_t level,
     block_t *block)
 {
-    struct look look = { .search = { .target = target, .before = before, .level = level } };
+    struct btree_walk walk = { .search = { .target = target, .before = before, .level = level } };
 
     for (int i = 0; i < STARTS_MAX; i++) {
         bool found;
 
-        TRY_RETURN(descend(index, &look, block, &found));
+        TRY_RETURN(btree_find_descend(index, &walk, look_for_way, block, &found));
         if (found)
             return OK;
     }

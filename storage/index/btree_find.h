@@ -32,6 +32,9 @@ struct btree_search {
 enum btree_way btree_find_way(const void *page, struct btree_search *search);
 
 #define BTREE_FIND_PEEKS 4
+#define BTREE_FIND_STEPS 1000000 /* pages of one way; more is a circle of links */
+
+err_t btree_find_corrupt(const struct index *index, block_t block, const char *what);
 
 /* Look at a page by peek or under its shared lock.  `look` yields false if the page cannot be
    right: it is then asked again under the lock, and ERR_CORRUPT is the answer if it stays so.  It
@@ -59,6 +62,60 @@ btree_find_look(const struct index *index, block_t block,
     return btree_find_look_locked(index, block, look, context);
 }
 
+/* Root and its level; and what they were when this process asked last (false: it has not). */
+err_t btree_find_root(const struct index *index, block_t *root, uint16_t *level) MUST_CHECK;
+bool btree_find_known_root(const struct index *index, block_t *root, uint16_t *level);
+
+/* A way down.  What looks are given begins with it; they set `way` by btree_find_way, and may do
+   what they came for where that is HERE. */
+struct btree_walk {
+    struct btree_search search;
+    enum btree_way way;
+};
+
+/* Begin at the page that was the root when this process asked last, without asking the tree's first
+   page.  True: it still is the root, for it has no fence on either side. */
+static inline bool
+btree_find_begin(const struct index *index, struct btree_walk *walk,
+    bool (*look)(const void *page, void *context), block_t *block)
+{
+    const struct btree_within *within = &walk->search.within;
+    struct pool_peek peek;
+
+    return btree_find_known_root(index, block, &walk->search.level_here) &&
+           walk->search.level_here >= walk->search.level &&
+           pool_peek((struct page_id){ index->file, *block }, &peek) && look(peek.page, walk) &&
+           pool_peek_valid(&peek) && (walk->way == BTREE_WAY_HERE || walk->way == BTREE_WAY_DOWN) &&
+           !within->has_low && !within->has_high;
+}
+
+/* One way from the root to the page for the search, `look` being shown each page on it; *found
+   false: lost, to be begun anew. */
+static inline err_t
+btree_find_descend(const struct index *index, struct btree_walk *walk,
+    bool (*look)(const void *page, void *context), block_t *block, bool *found)
+{
+    *found = false;
+    if (!btree_find_begin(index, walk, look, block)) {
+        TRY_RETURN(btree_find_root(index, block, &walk->search.level_here));
+        if (walk->search.level_here < walk->search.level)
+            return OK;
+        TRY_RETURN(btree_find_look(index, *block, look, walk));
+    }
+    for (int steps = 0; walk->way != BTREE_WAY_HERE; steps++) {
+        if (walk->way == BTREE_WAY_LOST)
+            return OK;
+        if (steps == BTREE_FIND_STEPS)
+            return btree_find_corrupt(index, *block, "the links go in a circle");
+        if (walk->way == BTREE_WAY_DOWN)
+            walk->search.level_here--;
+        *block = walk->search.next;
+        TRY_RETURN(btree_find_look(index, *block, look, walk));
+    }
+    *found = true;
+    return OK;
+}
+
 /* The page of `level` for the target; its block is a good place to begin, to be checked again once
  * it is locked. */
 err_t btree_find(const struct index *index, struct btree_point target, bool before, uint16_t level,
@@ -75,10 +132,5 @@ err_t btree_find_right(
    that led there go in a circle. */
 err_t btree_find_take(
     const struct index *index, block_t block, enum pool_use use, buffer_t *buffer) MUST_CHECK;
-
-/* Root and its level. */
-err_t btree_find_root(const struct index *index, block_t *root, uint16_t *level) MUST_CHECK;
-
-err_t btree_find_corrupt(const struct index *index, block_t block, const char *what);
 
 #endif

@@ -19,9 +19,9 @@
 #include "shmem/interrupt.h"
 #include "storage/index/btree_find.h"
 
-#define STEPS_MAX  1000000 /* pages of one way; more is a circle of links */
-#define GATHER_MIN 16u     /* entries of the first leaf; few queries want more than these … */
-#define GATHER_MAX 128u    /* … and who does wants many */
+#define STARTS_MAX 1000 /* beginning anew is rare; this many times in a row is damage */
+#define GATHER_MIN 16u  /* entries of the first leaf; few queries want more than these … */
+#define GATHER_MAX 128u /* … and who does wants many */
 #define KEY_ROOM   6144u
 
 /* A point with memory of its own. */
@@ -50,34 +50,22 @@ static _Thread_local struct index_scan *spare; /* ended; its memory is for the n
 
 /* --- a way down --- */
 
-/* First in what a look is given. */
-struct walk {
-    struct btree_search search;
-    enum btree_way way;
-};
-
-/* Go down to the leaf for the search's target; `look` is shown each page on the way, must set
-   walk->way by btree_find_way, and may do what it came for where that is HERE. */
+/* Go down to the leaf for the search's target. */
 static inline err_t
-walk_down(struct op *op, const struct index *index, struct walk *walk,
+walk_down(struct op *op, const struct index *index, struct btree_walk *walk,
     bool (*look)(const void *page, void *context))
 {
     block_t block = BTREE_META_BLOCK;
 
-    walk->way = BTREE_WAY_LOST;
-    for (int steps = 0; walk->way != BTREE_WAY_HERE; steps++) {
-        if (steps == STEPS_MAX)
-            return btree_find_corrupt(index, block, "the links go in a circle");
-        if (walk->way == BTREE_WAY_LOST) {
-            TRY_RETURN(interrupt_check(op));
-            TRY_RETURN(btree_find_root(index, &block, &walk->search.level_here));
-        }
-        TRY_RETURN(btree_find_look(index, block, look, walk));
-        if (walk->way == BTREE_WAY_DOWN)
-            walk->search.level_here--;
-        block = walk->search.next;
+    for (int i = 0; i < STARTS_MAX; i++) {
+        bool found;
+
+        TRY_RETURN(interrupt_check(op));
+        TRY_RETURN(btree_find_descend(index, walk, look, &block, &found));
+        if (found)
+            return OK;
     }
-    return OK;
+    return btree_find_corrupt(index, block, "no way leads to a key's page");
 }
 
 /* --- a range --- */
@@ -190,7 +178,7 @@ goal(const struct index_scan *scan)
 }
 
 struct gathering {
-    struct walk walk; /* first */
+    struct btree_walk walk; /* first */
     struct index_scan *scan;
 };
 
@@ -290,7 +278,7 @@ static bool
 look_and_gather(const void *page, void *context)
 {
     struct gathering *gathering = context;
-    struct walk *walk = &gathering->walk;
+    struct btree_walk *walk = &gathering->walk;
 
     walk->way = btree_find_way(page, &walk->search);
     if (walk->way == BTREE_WAY_HERE)
@@ -355,7 +343,7 @@ btree_scan_seek(struct op *op, struct index_scan *scan, struct bytes key, struct
 /* --- one key --- */
 
 struct lookup {
-    struct walk walk; /* first */
+    struct btree_walk walk; /* first */
     struct row_id *rows;
     size_t most, count;
     bool further; /* the key may go on to the right */
@@ -400,7 +388,7 @@ static bool
 look_and_collect(const void *page, void *context)
 {
     struct lookup *lookup = context;
-    struct walk *walk = &lookup->walk;
+    struct btree_walk *walk = &lookup->walk;
 
     walk->way = btree_find_way(page, &walk->search);
     if (walk->way == BTREE_WAY_HERE)
@@ -484,7 +472,7 @@ find_rank(struct op *op, const struct index *index, struct btree_point point, st
 
     *rank = (struct rank){ .search = { .target = point }, .way = BTREE_WAY_LOST };
     for (int steps = 0; rank->way != BTREE_WAY_HERE; steps++) {
-        if (steps == STEPS_MAX)
+        if (steps == BTREE_FIND_STEPS)
             return btree_find_corrupt(index, block, "the links go in a circle");
         if (rank->way == BTREE_WAY_LOST) {
             TRY_RETURN(interrupt_check(op));
