@@ -13,7 +13,7 @@
 #include "base/types.h"
 #include "shmem/region.h"
 
-#define CONTROL_VERSION 1
+#define CONTROL_VERSION 2
 
 /* Numbers that parts of the engine must have back after a crash; noted at each checkpoint
    and kept current in between by log records. */

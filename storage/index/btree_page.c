@@ -36,20 +36,18 @@ header_of(void *page)
 /* --- slots --- */
 
 static void
-write_slot(void *page, unsigned index, struct btree_search_slot slot)
-{
-    uint8_t *at = bytes_at(page, BTREE_SLOTS_AT + (size_t)index * BTREE_SLOT_SIZE);
-
-    memcpy(at, &slot.head, 8);
-    memcpy(at + 8, &slot.offset, 2);
-    memcpy(at + 10, &slot.size, 2);
-}
-
-static void
 write_place(uint8_t *at, btree_place_t place)
 {
     for (int i = 0; i < BTREE_PLACE_SIZE; i++)
         at[i] = (uint8_t)(place >> (40 - 8 * i));
+}
+
+static void
+write_child(uint8_t *at, block_t child)
+{
+    block_t big = htobe32(child);
+
+    memcpy(at, &big, sizeof big);
 }
 
 /* --- fences: at the very end of the page, high before low --- */
@@ -81,8 +79,10 @@ btree_page_compare(struct btree_point a, struct btree_point b)
 bool
 btree_page_entry(const void *page, unsigned slot, struct btree_entry *entry)
 {
-    return slot < btree_search_slots(page) &&
-           btree_search_entry(page, btree_search_slot(page, slot), entry);
+    size_t slot_size = btree_search_slot_size(page);
+
+    return slot < btree_search_slots(page, slot_size) &&
+           btree_search_entry(page, slot_size, slot, entry);
 }
 
 bool
@@ -96,7 +96,8 @@ btree_page_search(const void *page, struct btree_point point, unsigned *found)
         int order = shared > 0 ? memcmp(point.key.data, prefix.data, shared) : 0;
 
         if (order != 0 || point.key.size < prefix.size) { /* all entries lie on one side */
-            unsigned first = btree_page_is_leaf(page) ? 0 : 1, count = btree_search_slots(page);
+            unsigned first = btree_page_is_leaf(page) ? 0 : 1,
+                     count = btree_search_slots(page, btree_search_slot_size(page));
 
             *found = order > 0 && count > first ? count : first;
             return true;
@@ -172,11 +173,17 @@ btree_page_make(
     header_of(page)->upper = (uint16_t)end;
 }
 
+/* Bytes that a key takes beside its slot. */
+static size_t
+key_bytes(size_t suffix_size)
+{
+    return suffix_size > BTREE_HEAD_SIZE ? suffix_size : 0;
+}
+
 size_t
 btree_page_need(const void *page, size_t key_size)
 {
-    return BTREE_SLOT_SIZE + key_size - btree_page_head(page)->prefix_size +
-           btree_search_tail(page);
+    return btree_search_slot_size(page) + key_bytes(key_size - btree_page_head(page)->prefix_size);
 }
 
 size_t
@@ -196,29 +203,27 @@ btree_page_insert(
     void *page, unsigned slot, struct bytes suffix, btree_place_t place, block_t child)
 {
     struct btree_head *head = btree_page_head_of(page);
-    size_t tail = btree_search_tail(page);
-    uint8_t *slots = bytes_at(page, BTREE_SLOTS_AT);
-    uint8_t *at;
+    size_t slot_size = btree_search_slot_size(page), bytes = key_bytes(suffix.size);
+    uint8_t *at = bytes_at(page, BTREE_SLOTS_AT + slot * slot_size);
+    uint64_t front = htobe64(btree_search_head_of(suffix));
+    uint16_t size = (uint16_t)suffix.size, offset = 0;
 
     invariant(slot <= head->count);
-    invariant(btree_page_free(page) >= BTREE_SLOT_SIZE + suffix.size + tail);
-    header_of(page)->upper = (uint16_t)(header(page)->upper - suffix.size - tail);
-    header_of(page)->lower = (uint16_t)(header(page)->lower + BTREE_SLOT_SIZE);
-    at = bytes_at(page, header(page)->upper);
-    if (suffix.size > 0)
-        memcpy(at, suffix.data, suffix.size);
-    write_place(at + suffix.size, place);
-    if (tail > BTREE_PLACE_SIZE) {
-        block_t big = htobe32(child);
-
-        memcpy(at + suffix.size + BTREE_PLACE_SIZE, &big, sizeof big);
+    invariant(btree_page_free(page) >= slot_size + bytes);
+    header_of(page)->upper = (uint16_t)(header(page)->upper - bytes);
+    header_of(page)->lower = (uint16_t)(header(page)->lower + slot_size);
+    if (bytes > 0) {
+        offset = header(page)->upper;
+        memcpy(bytes_at(page, offset), suffix.data, bytes);
     }
-    memmove(slots + (size_t)(slot + 1) * BTREE_SLOT_SIZE, slots + (size_t)slot * BTREE_SLOT_SIZE,
-        (size_t)(head->count - slot) * BTREE_SLOT_SIZE);
+    memmove(at + slot_size, at, (head->count - slot) * slot_size);
+    memcpy(at, &front, sizeof front);
+    memcpy(at + 8, &size, sizeof size);
+    memcpy(at + 10, &offset, sizeof offset);
+    write_place(at + 12, place);
+    if (slot_size > BTREE_SLOT_SIZE)
+        write_child(at + 18, child);
     head->count++;
-    write_slot(page, slot,
-        (struct btree_search_slot){
-            btree_search_head_of(suffix), header(page)->upper, (uint16_t)suffix.size });
 }
 
 bool
@@ -237,32 +242,35 @@ void
 btree_page_remove(void *page, const uint16_t *slots, size_t count)
 {
     struct btree_head *head = btree_page_head_of(page);
+    size_t slot_size = btree_search_slot_size(page), next = 0;
+    uint8_t *first = bytes_at(page, BTREE_SLOTS_AT);
     unsigned kept = 0;
-    size_t next = 0;
 
     for (unsigned i = 0; i < head->count; i++) {
-        struct btree_search_slot slot = btree_search_slot(page, i);
-
         if (next < count && slots[next] == i) {
-            head->dead_bytes = (uint16_t)(head->dead_bytes + slot.size + btree_search_tail(page));
+            uint16_t size;
+
+            memcpy(&size, first + i * slot_size + 8, sizeof size);
+            head->dead_bytes = (uint16_t)(head->dead_bytes + key_bytes(size));
             next++;
             continue;
         }
-        write_slot(page, kept++, slot);
+        if (kept != i)
+            memcpy(first + kept * slot_size, first + i * slot_size, slot_size);
+        kept++;
     }
     invariant(next == count);
     head->count = (uint16_t)kept;
-    header_of(page)->lower = (uint16_t)(BTREE_SLOTS_AT + (size_t)kept * BTREE_SLOT_SIZE);
+    header_of(page)->lower = (uint16_t)(BTREE_SLOTS_AT + kept * slot_size);
 }
 
 void
-btree_page_set_child(void *page, unsigned index, block_t child)
+btree_page_set_child(void *page, unsigned slot, block_t child)
 {
-    struct btree_search_slot slot = btree_search_slot(page, index);
-    block_t big = htobe32(child);
+    size_t slot_size = btree_search_slot_size(page);
 
-    invariant(!btree_page_is_leaf(page) && index < btree_page_head(page)->count);
-    memcpy(bytes_at(page, (size_t)slot.offset + slot.size + BTREE_PLACE_SIZE), &big, sizeof big);
+    invariant(!btree_page_is_leaf(page) && slot < btree_page_head(page)->count);
+    write_child(bytes_at(page, BTREE_SLOTS_AT + slot * slot_size + 18), child);
 }
 
 void
@@ -293,15 +301,18 @@ btree_page_compact(const void *page, void *out)
 static const char *
 entry_fault(const void *page, unsigned slot, const struct btree_entry *before)
 {
-    struct btree_entry entry;
+    size_t slot_size = btree_search_slot_size(page);
     struct bytes prefix = btree_page_prefix(page);
+    struct btree_entry entry;
 
-    if (!btree_page_entry(page, slot, &entry) ||
-        btree_search_slot(page, slot).offset < header(page)->upper) /* T4 */
-        return "an entry lies outside its page";
+    if (!btree_page_entry(page, slot, &entry))
+        return "a key lies outside its page";
+    if (entry.suffix.size > BTREE_HEAD_SIZE &&
+        entry.suffix.data < btree_search_at(page, header(page)->upper)) /* T4 */
+        return "a key lies where there is none";
     if (prefix.size + entry.suffix.size > INDEX_KEY_MAX)
         return "a key is too long";
-    if (btree_search_slot(page, slot).head != btree_search_head_of(entry.suffix))
+    if (btree_search_slot_head(page, slot_size, slot) != btree_search_head_of(entry.suffix))
         return "a slot's head differs from its key";
     if (before != NULL) { /* T1 */
         int order = bytes_compare(before->suffix, entry.suffix);
@@ -341,14 +352,15 @@ btree_page_fault(const void *page)
     const struct btree_head *head = btree_page_head(page);
     struct btree_entry before = { .child = BLOCK_NONE }, entry;
     bool leaf = btree_page_is_leaf(page);
+    size_t slot_size = btree_search_slot_size(page);
     unsigned first = leaf ? 0 : 1;
 
     if (header(page)->kind != PAGE_BTREE)
         return "not a tree page";
     if (leaf != (head->level == 0) || head->level >= BTREE_LEVELS_MAX)
         return "its level cannot be right";
-    if (btree_search_slots(page) != head->count ||
-        header(page)->lower != BTREE_SLOTS_AT + (size_t)head->count * BTREE_SLOT_SIZE ||
+    if (btree_search_slots(page, slot_size) != head->count ||
+        header(page)->lower != BTREE_SLOTS_AT + head->count * slot_size ||
         header(page)->upper < header(page)->lower || header(page)->upper > wal_page_size)
         return "its slots do not fit";
     if ((head->right == BLOCK_NONE) != (head->has_high == 0))

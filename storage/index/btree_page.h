@@ -3,11 +3,15 @@
  *
  *   0  page_header    lower: end of the slots; upper: start of the entries' bytes
  *  24  btree_head     links, level, fences
- *  56  slots          12 bytes each, in key order: head (the first 8 bytes of the key behind the
- *                     page's prefix, as a big-endian number), offset, size
+ *  56  slots          in key order, 18 bytes each, on inner pages 22:
+ *                       0  head   the first 8 bytes of the key behind the page's prefix, filled
+ *                                 up with zeroes: big-endian numbers, so to say
+ *                       8  size   of the key behind the prefix
+ *                      10  offset of these bytes, if they are more than the head holds; else 0
+ *                      12  place  of the row: block 4, item 2 (big-endian)
+ *                      18  child  its block 4 (big-endian); inner pages
  *      … free …
- *      entries        key without the page's prefix, then the row's place: block 4, item 2
- *                     (big-endian), then on inner pages the child's block 4
+ *      keys           those behind the prefix that have more than 8 bytes
  *      fences         high, low: keys in full, then the row's place (at the end of the page)
  *
  * A page holds the entries e with low ≤ e < high.  Entries are ordered by key bytes, then by place.
@@ -43,7 +47,7 @@ struct btree_head {
     uint16_t high_size;
     uint16_t has_low; /* 0: no bound on this side */
     uint16_t has_high;
-    uint16_t dead_bytes; /* of entries taken out, not yet reclaimed */
+    uint16_t dead_bytes; /* of keys taken out, not yet reclaimed */
     block_t next_free;   /* of a deleted page, in the list of free ones */
     uint32_t zero;
 };
@@ -51,7 +55,8 @@ _Static_assert(sizeof(struct btree_head) == 32, "on disk");
 
 #define BTREE_PLACE_SIZE 6
 #define BTREE_CHILD_SIZE 4
-#define BTREE_SLOT_SIZE  12
+#define BTREE_HEAD_SIZE  8
+#define BTREE_SLOT_SIZE  18 /* of a leaf; on inner pages a child more */
 #define BTREE_SLOTS_AT   (sizeof(struct page_header) + sizeof(struct btree_head))
 #define BTREE_LEVELS_MAX 20
 
@@ -152,7 +157,7 @@ struct btree_meta {
 };
 _Static_assert(sizeof(struct btree_meta) == 24, "on disk");
 #define BTREE_META_MAGIC   0x65727467u
-#define BTREE_META_VERSION 1
+#define BTREE_META_VERSION 2
 #define BTREE_META_BLOCK   0
 
 void btree_page_make_meta(void *page, block_t root, uint32_t level);

@@ -185,12 +185,13 @@ struct gathering {
 /* Put an entry of a page with this prefix behind those gathered.  False: bad, or (*full) no room.
  */
 static inline bool
-gather(struct index_scan *scan, const void *page, unsigned slot, struct bytes prefix, bool *full)
+gather(struct index_scan *scan, const void *page, size_t slot_size, unsigned slot,
+    struct bytes prefix, bool *full)
 {
     size_t used = scan->count > 0 ? scan->key_end[scan->count - 1] : 0;
     struct btree_entry entry;
 
-    if (!btree_search_entry(page, btree_search_slot(page, slot), &entry) ||
+    if (!btree_search_entry(page, slot_size, slot, &entry) ||
         prefix.size + entry.suffix.size > INDEX_KEY_MAX)
         return false;
     *full = scan->count == scan->most || used + prefix.size + entry.suffix.size > KEY_ROOM;
@@ -250,7 +251,8 @@ gather_leaf(struct index_scan *scan, const struct btree_search *search, const vo
 {
     const struct own_point *bound = scan->backward ? &scan->begin : &scan->end;
     struct bytes prefix = btree_search_prefix(page);
-    unsigned slots = btree_search_slots(page), at, stop = scan->backward ? 0 : slots;
+    size_t slot_size = btree_search_slot_size(page);
+    unsigned slots = btree_search_slots(page, slot_size), at, stop = scan->backward ? 0 : slots;
     bool full = false;
 
     scan->count = scan->given = 0;
@@ -261,7 +263,7 @@ gather_leaf(struct index_scan *scan, const struct btree_search *search, const vo
     while (scan->backward ? at > stop : at < stop) {
         unsigned slot = scan->backward ? at - 1 : at;
 
-        if (!gather(scan, page, slot, prefix, &full)) {
+        if (!gather(scan, page, slot_size, slot, prefix, &full)) {
             if (full)
                 go_on_behind_last(scan);
             return full;
@@ -457,7 +459,7 @@ look_at_rank(const void *page, void *context)
 {
     struct rank *rank = context;
 
-    rank->slots = btree_search_slots(page);
+    rank->slots = btree_search_slots(page, btree_search_slot_size(page));
     rank->slot = 0;
     rank->way = btree_find_way(page, &rank->search);
     if (rank->way != BTREE_WAY_HERE && rank->way != BTREE_WAY_DOWN)

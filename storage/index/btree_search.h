@@ -19,11 +19,6 @@ btree_search_at(const void *page, size_t offset)
     return (const uint8_t *)page + offset;
 }
 
-struct btree_search_slot {
-    uint64_t head;
-    uint16_t offset, size; /* of the suffix */
-};
-
 /* The first eight bytes as a number that orders as they do; what is missing counts as zeroes. */
 static inline uint64_t
 btree_search_head_of(struct bytes suffix)
@@ -48,41 +43,34 @@ btree_search_head_of(struct bytes suffix)
            (uint64_t)at[size - 1] << (64 - 8 * size);
 }
 
+static inline size_t
+btree_search_slot_size(const void *page)
+{
+    return BTREE_SLOT_SIZE + (btree_page_is_leaf(page) ? 0 : BTREE_CHILD_SIZE);
+}
+
+static inline const uint8_t *
+btree_search_slot(const void *page, size_t slot_size, unsigned slot)
+{
+    return btree_search_at(page, BTREE_SLOTS_AT + slot * slot_size);
+}
+
 static inline uint64_t
-btree_search_slot_head(const void *page, unsigned index)
+btree_search_slot_head(const void *page, size_t slot_size, unsigned slot)
 {
     uint64_t head;
 
-    memcpy(&head, btree_search_at(page, BTREE_SLOTS_AT + (size_t)index * BTREE_SLOT_SIZE),
-        sizeof head);
-    return head;
-}
-
-static inline struct btree_search_slot
-btree_search_slot(const void *page, unsigned index)
-{
-    const uint8_t *at = btree_search_at(page, BTREE_SLOTS_AT + (size_t)index * BTREE_SLOT_SIZE);
-    struct btree_search_slot slot;
-
-    memcpy(&slot.head, at, 8);
-    memcpy(&slot.offset, at + 8, 2);
-    memcpy(&slot.size, at + 10, 2);
-    return slot;
+    memcpy(&head, btree_search_slot(page, slot_size, slot), sizeof head);
+    return be64toh(head);
 }
 
 /* Slots there are, or 0 if that cannot be. */
 static inline unsigned
-btree_search_slots(const void *page)
+btree_search_slots(const void *page, size_t slot_size)
 {
     unsigned count = btree_page_head(page)->count;
 
-    return BTREE_SLOTS_AT + (size_t)count * BTREE_SLOT_SIZE <= wal_page_size ? count : 0;
-}
-
-static inline size_t
-btree_search_tail(const void *page)
-{
-    return BTREE_PLACE_SIZE + (btree_page_is_leaf(page) ? 0 : BTREE_CHILD_SIZE);
+    return BTREE_SLOTS_AT + count * slot_size <= wal_page_size ? count : 0;
 }
 
 static inline btree_place_t
@@ -177,20 +165,25 @@ btree_search_compare(struct btree_point a, struct btree_point b)
     return order != 0 ? order : btree_search_compare_places(a.place, b.place);
 }
 
+/* The entry of a slot that is there. */
 static inline bool
-btree_search_entry(const void *page, struct btree_search_slot slot, struct btree_entry *entry)
+btree_search_entry(const void *page, size_t slot_size, unsigned slot, struct btree_entry *entry)
 {
-    size_t tail = btree_search_tail(page);
-    const uint8_t *at;
+    const uint8_t *at = btree_search_slot(page, slot_size, slot);
+    uint16_t size, offset;
 
-    if (slot.size > INDEX_KEY_MAX || (size_t)slot.offset + slot.size + tail > wal_page_size)
-        return false;
-    at = btree_search_at(page, slot.offset);
-    entry->suffix = (struct bytes){ at, slot.size };
-    entry->place = btree_search_place(at + slot.size);
+    memcpy(&size, at + 8, sizeof size);
+    memcpy(&offset, at + 10, sizeof offset);
+    entry->suffix = (struct bytes){ at, size };
+    if (size > BTREE_HEAD_SIZE) {
+        if (size > INDEX_KEY_MAX || (size_t)offset + size > wal_page_size)
+            return false;
+        entry->suffix.data = btree_search_at(page, offset);
+    }
+    entry->place = btree_search_place(at + 12);
     entry->child = BLOCK_NONE;
-    if (tail > BTREE_PLACE_SIZE) {
-        memcpy(&entry->child, at + slot.size + BTREE_PLACE_SIZE, sizeof entry->child);
+    if (slot_size > BTREE_SLOT_SIZE) {
+        memcpy(&entry->child, at + 18, sizeof entry->child);
         entry->child = be32toh(entry->child);
     }
     return true;
@@ -264,12 +257,13 @@ btree_search_guess(uint64_t head, uint64_t low, uint64_t high, unsigned count)
 /* Of slots low … high-1 the first whose head is not below `head`; looked for around `at`, in steps
    that double: where heads are spread evenly that is two or three looks at one cache line. */
 static inline unsigned
-btree_search_heads(const void *page, uint64_t head, unsigned at, unsigned low, unsigned high)
+btree_search_heads(
+    const void *page, size_t slot_size, uint64_t head, unsigned at, unsigned low, unsigned high)
 {
-    if (btree_search_slot_head(page, at) < head) {
+    if (btree_search_slot_head(page, slot_size, at) < head) {
         low = at + 1;
         for (unsigned step = 1; high - low >= step; step *= 2) {
-            if (btree_search_slot_head(page, low + step - 1) >= head) {
+            if (btree_search_slot_head(page, slot_size, low + step - 1) >= head) {
                 high = low + step - 1;
                 break;
             }
@@ -278,7 +272,7 @@ btree_search_heads(const void *page, uint64_t head, unsigned at, unsigned low, u
     } else {
         high = at;
         for (unsigned step = 1; high - low >= step; step *= 2) {
-            if (btree_search_slot_head(page, high - step) < head) {
+            if (btree_search_slot_head(page, slot_size, high - step) < head) {
                 low = high - step + 1;
                 break;
             }
@@ -288,7 +282,7 @@ btree_search_heads(const void *page, uint64_t head, unsigned at, unsigned low, u
     while (low < high) {
         unsigned middle = low + (high - low) / 2;
 
-        if (btree_search_slot_head(page, middle) < head)
+        if (btree_search_slot_head(page, slot_size, middle) < head)
             low = middle + 1;
         else
             high = middle;
@@ -310,12 +304,12 @@ btree_search_compare_tails(struct bytes a, struct bytes b)
 
 /* The order of a slot's entry, whose head is the point's, and the point.  False: bad. */
 static inline bool
-btree_search_compare_entry(
-    const void *page, unsigned slot, struct bytes suffix, btree_place_t place, int *order)
+btree_search_compare_entry(const void *page, size_t slot_size, unsigned slot, struct bytes suffix,
+    btree_place_t place, int *order)
 {
     struct btree_entry entry;
 
-    if (!btree_search_entry(page, btree_search_slot(page, slot), &entry))
+    if (!btree_search_entry(page, slot_size, slot, &entry))
         return false;
     *order = btree_search_compare_tails(entry.suffix, suffix);
     if (*order == 0)
@@ -329,7 +323,9 @@ static inline bool
 btree_search_within(
     const void *page, struct btree_point point, const struct btree_within *within, unsigned *found)
 {
-    unsigned low = btree_page_is_leaf(page) ? 0 : 1, high = btree_search_slots(page), step = 1;
+    size_t slot_size = btree_search_slot_size(page);
+    unsigned low = slot_size == BTREE_SLOT_SIZE ? 0 : 1, step = 1;
+    unsigned high = btree_search_slots(page, slot_size);
     struct bytes suffix = btree_search_behind(point.key, within->prefix);
     uint64_t head = within->head, first, last;
     int order;
@@ -337,17 +333,17 @@ btree_search_within(
     *found = low;
     if (low >= high)
         return true;
-    first = within->has_low ? within->low : btree_search_slot_head(page, low);
-    last = within->has_high ? within->high : btree_search_slot_head(page, high - 1);
+    first = within->has_low ? within->low : btree_search_slot_head(page, slot_size, low);
+    last = within->has_high ? within->high : btree_search_slot_head(page, slot_size, high - 1);
     low = btree_search_heads(
-        page, head, low + btree_search_guess(head, first, last, high - low), low, high);
+        page, slot_size, head, low + btree_search_guess(head, first, last, high - low), low, high);
     /* Of those with the same head: as above, upwards from the first. */
     for (; low < high && high - low >= step; step *= 2) {
         unsigned at = low + step - 1;
 
         order = 1;
-        if (btree_search_slot_head(page, at) == head &&
-            !btree_search_compare_entry(page, at, suffix, point.place, &order))
+        if (btree_search_slot_head(page, slot_size, at) == head &&
+            !btree_search_compare_entry(page, slot_size, at, suffix, point.place, &order))
             return false;
         if (order >= 0) {
             high = at;
@@ -359,8 +355,8 @@ btree_search_within(
         unsigned middle = low + (high - low) / 2;
 
         order = 1;
-        if (btree_search_slot_head(page, middle) == head &&
-            !btree_search_compare_entry(page, middle, suffix, point.place, &order))
+        if (btree_search_slot_head(page, slot_size, middle) == head &&
+            !btree_search_compare_entry(page, slot_size, middle, suffix, point.place, &order))
             return false;
         if (order < 0)
             low = middle + 1;
@@ -379,10 +375,12 @@ btree_search_equal(const void *page, unsigned slot, struct bytes key,
     const struct btree_within *within, struct btree_entry *entry)
 {
     struct bytes suffix = btree_search_behind(key, within->prefix);
+    size_t slot_size = btree_search_slot_size(page);
 
-    if (slot >= btree_search_slots(page) || btree_search_slot_head(page, slot) != within->head)
+    if (slot >= btree_search_slots(page, slot_size) ||
+        btree_search_slot_head(page, slot_size, slot) != within->head)
         return BTREE_EQUAL_NOT;
-    if (!btree_search_entry(page, btree_search_slot(page, slot), entry))
+    if (!btree_search_entry(page, slot_size, slot, entry))
         return BTREE_EQUAL_BAD;
     return btree_search_compare_tails(entry->suffix, suffix) == 0 ? BTREE_EQUAL_YES
                                                                   : BTREE_EQUAL_NOT;
