@@ -6,7 +6,8 @@ import rows
 import servers
 from workers import Asked, calibrate, rate, take_turns
 
-LEAST = {"insert": 8, "mixed": 20, "equal": 8, "range": 4, "cycle": 2}
+# Requests of a slice at least, for each client.
+LEAST = {"insert": 8, "mixed": 10, "equal": 8, "range": 2, "cycle": 2}
 LANGUAGES = {"postgres": "postgres", "redis": "redis", "echo": "echo"}
 FILLED_BY = {"mongo": ("docs", "indexed"), "postgres": ("docs", "indexed"), "redis": ("docs",),
              "text": ("docs",), "echo": ()}
@@ -82,7 +83,8 @@ class Field:
             counts[peer] = 8 if options.smoke else calibrate(
                 lambda count, language=language: self.ask(
                     language, row["verb"], row["table"], count),
-                options.slice_seconds / 2, LEAST.get(row["verb"], 200) * clients, 10 ** 9)
+                options.slice_seconds / 2,
+                max(LEAST.get(row["verb"], 20), 4 * row.get("pipeline", 0)) * clients, 10 ** 9)
         rounds = take_turns(
             peers, lambda peer: self.ask(languages[peer], row["verb"], row["table"], counts[peer]),
             options.rounds, beats)

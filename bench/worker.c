@@ -21,7 +21,9 @@
  *
  * Answers are looked at: a store that yields a wrong document ends the run.
  */
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 
 #include "bench/die.h"
 #include "bench/documents.h"
@@ -211,6 +213,7 @@ main(int argc, char **argv)
     static uint8_t room[DOCUMENTS_SIZE_MAX];
     char line[LINE_SIZE];
 
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* it may be stopped when nobody is left to wake it */
     if (argc < 4)
         die("usage: worker DIRECTORY small|medium|large DOCUMENTS [CACHE]");
     directory = argv[1];
