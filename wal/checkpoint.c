@@ -131,10 +131,18 @@ elapsed_share(void)
     return by_time > by_bytes ? by_time : by_bytes;
 }
 
+/* More log than there should be already: one is late, say because each before it was cut off by a
+   crash. */
+static bool
+is_late(void)
+{
+    return wal_ring_position() - atomic_load(&shared->redo) > (uint64_t)settings->max_wal_size;
+}
+
 static bool
 must_hurry(void)
 {
-    return atomic_load_explicit(&shared->fast, memory_order_relaxed) != 0 ||
+    return atomic_load_explicit(&shared->fast, memory_order_relaxed) != 0 || is_late() ||
            interrupt_pending(INTERRUPT_SHUTDOWN) || interrupt_pending(INTERRUPT_TERMINATE) ||
            wal_room_is_full();
 }

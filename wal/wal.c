@@ -122,6 +122,7 @@ struct recovery {
     struct wal_reader *reader;
     struct wal_recovery *result;
     char folder[WAL_SEGMENT_PATH_MAX];
+    bool accept_loss;
 };
 
 /* Step 1. */
@@ -211,6 +212,30 @@ replay(struct recovery *recovery, const struct wal_record *record)
     return OK;
 }
 
+/* The log cannot be read as far as it should: err_message says why.  With wal.accept_loss it goes
+   on, in a segment behind all others: pages may already carry the LSNs of what is lost, and a new
+   record that had one of these would not be replayed. */
+static err_t
+leave_behind(struct recovery *recovery)
+{
+    struct wal_recovery *result = recovery->result;
+    uint64_t last = recovery->list.count > 0 ? recovery->list.number[recovery->list.count - 1] : 0;
+
+    if (!recovery->accept_loss)
+        return ERR_CORRUPT;
+    if (last < wal_format_segment_of(result->end))
+        last = wal_format_segment_of(result->end);
+    log_error("wal.accept_loss: %s", err_message());
+    result->lost = wal_format_first(last + 1) - result->end;
+    log_error(
+        "wal.accept_loss: what the log held from %#jx on is given up.  Acknowledged writes are "
+        "missing, others may be there in part: run \"gneiss check\", and start without "
+        "wal.accept_loss from now on",
+        (uintmax_t)result->end);
+    result->end = wal_format_first(last + 1);
+    return OK;
+}
+
 /* Step 2. */
 static err_t
 replay_all(struct recovery *recovery)
@@ -233,14 +258,15 @@ replay_all(struct recovery *recovery)
         result->records++;
         result->bytes += record.end - record.start;
     }
-    if (what == WAL_READ_DAMAGED)
-        return ERR_CORRUPT;
-    result->torn_tail = what == WAL_READ_TORN;
     result->end = wal_reader_position(recovery->reader);
+    if (what == WAL_READ_DAMAGED)
+        return leave_behind(recovery);
+    result->torn_tail = what == WAL_READ_TORN;
     return OK;
 }
 
-/* Is the end where it can be?  */
+/* Is the end where it can be?  The file "flushed" never says too much, so an end before what it
+   says is no torn one. */
 static err_t
 check_end(struct recovery *recovery)
 {
@@ -248,18 +274,18 @@ check_end(struct recovery *recovery)
     lsn_t flushed = wal_reader_flushed(recovery->reader);
 
     if (recovery->control.checkpoint != 0 && end <= recovery->control.checkpoint)
-        return err_set(ERR_CORRUPT,
+        (void)err_set(ERR_CORRUPT,
             "the log ends at %#jx, before the checkpoint at %#jx that the control file names: "
-            "segments are missing or damaged.  Restore them from a copy, or the data directory "
-            "from a "
-            "snapshot",
+            "segments are missing or damaged.  " WAL_READER_WAY_OUT,
             (uintmax_t)end, (uintmax_t)recovery->control.checkpoint);
-    if (end < flushed)
-        log_warn(
-            "the log ends at %#jx, but had been on disk up to %#jx: acknowledged writes may be "
-            "missing; the disk or somebody else has changed its end",
+    else if (end < flushed)
+        (void)err_set(ERR_CORRUPT,
+            "the log ends at %#jx, but had been on disk up to %#jx: acknowledged writes are "
+            "missing; the disk or somebody else has changed its end.  " WAL_READER_WAY_OUT,
             (uintmax_t)end, (uintmax_t)flushed);
-    return OK;
+    else
+        return OK;
+    return leave_behind(recovery);
 }
 
 /* The segments from the one with the end on, without a gap: yields where they stop. */
@@ -313,12 +339,12 @@ begin_epoch(struct recovery *recovery)
     uint32_t epoch = (old > recovery->control.epoch ? old : recovery->control.epoch) + 1; /* V2 */
     struct wal_format_epoch data = { .from = old, .wall_ms = clock_wall_ms() };
     lsn_t end = recovery->result->end;
+    lsn_t previous = recovery->result->lost > 0 ? 0 : wal_reader_previous(recovery->reader);
     lsn_t made;
 
     TRY_RETURN(prepare_end(recovery, &made));
     wal_room_open(made);
-    wal_ring_open(end, wal_reader_previous(recovery->reader), recovery->control.redo, epoch,
-        recovery->control.system_id);
+    wal_ring_open(end, previous, recovery->control.redo, epoch, recovery->control.system_id);
     TRY_RETURN(wal_flush_open(end));
     TRY_RETURN(wal_room_promise(sizeof data, WAL_ROOM_CHECKPOINT));
     crit_begin();
@@ -374,13 +400,16 @@ wal_open(const struct config *config, const char *data_dir,
     const struct wal_handler handlers[WAL_KIND_COUNT], err_t (*between)(void),
     struct wal_recovery *result)
 {
-    struct recovery recovery = { .handlers = handlers, .result = result };
+    struct recovery recovery = {
+        .handlers = handlers, .result = result, .accept_loss = config->wal_accept_loss
+    };
     int64_t began = clock_now_ns();
     err_t err;
 
-    (void)config;
     memset(result, 0, sizeof *result);
     wal_ring_close();
+    if (config->wal_accept_loss)
+        log_warn("wal.accept_loss is on: damage of the log will be passed over, not refused");
     TRY(control_read(data_dir, &recovery.control));
     control_share(&recovery.control, data_dir);
     TRY(recover(&recovery, data_dir, between));

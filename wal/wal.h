@@ -21,13 +21,17 @@ struct wal_recovery {
     int64_t elapsed_ns;
     bool clean;     /* the server had been stopped in order */
     bool torn_tail; /* a half-written last record was left out */
+    uint64_t lost;  /* bytes of a damaged log that were left behind (wal.accept_loss); 0: none */
 };
 
 /* Bring the data directory to a consistent state: replay from the control file's redo point with
    `handlers` (WAL_KIND_COUNT rows), find the end, begin a new epoch, and open the log for
    inserting. A torn tail ends replay.  Damage does not: if behind a bad record a valid one stands
    that belongs to the same chain (epoch, and its `previous` link), ERR_CORRUPT, and the message
-   names the range of LSNs, how many valid records follow, and what can be done. Called by one
+   names the range of LSNs, how many valid records follow, and what can be done; so does an end that
+   lies before what is known to have been on disk.  With wal.accept_loss either is passed over:
+   the log goes on behind all its segments, and the caller must make a checkpoint at once, for
+   until then the next start finds the damage again.  Called by one
    process before others exist; shared memory is set up.  `between`, if not NULL, is called after
    replay and before the new epoch (end-of-recovery work that must not be logged). */
 err_t wal_open(const struct config *config, const char *data_dir,

@@ -363,10 +363,12 @@ continues(const struct wal_reader *reader, const struct wal_record *record)
 
 struct finding {
     lsn_t bad;
-    lsn_t first;    /* valid record behind it */
-    lsn_t last;     /* end of the last valid one */
-    uint64_t count; /* of valid ones */
-    lsn_t flushed;  /* the furthest that is known to have been on disk */
+    lsn_t first;               /* valid record behind it */
+    lsn_t last;                /* end of the last valid one */
+    uint64_t count;            /* of valid ones */
+    uint64_t commits;          /* of these */
+    xid_t xid_first, xid_last; /* of the transactions that these committed */
+    lsn_t flushed;             /* the furthest that is known to have been on disk */
 };
 
 lsn_t
@@ -414,6 +416,14 @@ try_at(struct wal_reader *reader, lsn_t lsn, struct finding *finding, lsn_t *nex
         finding->flushed = lsn - head.behind;
     if (finding->count++ == 0)
         finding->first = lsn;
+    if (record.kind == WAL_COMMIT) {
+        if (finding->commits++ == 0)
+            finding->xid_first = finding->xid_last = record.xid;
+        if (record.xid < finding->xid_first)
+            finding->xid_first = record.xid;
+        if (record.xid > finding->xid_last)
+            finding->xid_last = record.xid;
+    }
     finding->last = record.end;
     *next = record.end;
     return OK;
@@ -493,14 +503,14 @@ tell_damage(const struct finding *finding)
 {
     (void)err_set(ERR_CORRUPT,
         "the log is damaged: from LSN %#jx (segment %016jx, byte %u) to %#jx it cannot be read, "
-        "but it was "
-        "on disk once (up to %#jx), and %ju valid records follow, up to %#jx.  They and what is "
-        "between "
-        "would be lost.  Restore that segment from a copy, or the data directory from a snapshot; "
-        "\"gneiss inspect wal\" shows what can be read",
+        "but it was on disk once (up to %#jx), and %ju valid records follow, up to %#jx; %ju of "
+        "them "
+        "commit transactions (%ju to %ju).  They and what is between would be lost.  "
+        "\"gneiss inspect wal\" shows what can be read.  " WAL_READER_WAY_OUT,
         (uintmax_t)finding->bad, (uintmax_t)wal_format_segment_of(finding->bad),
         wal_format_offset(finding->bad), (uintmax_t)finding->first, (uintmax_t)finding->flushed,
-        (uintmax_t)finding->count, (uintmax_t)finding->last);
+        (uintmax_t)finding->count, (uintmax_t)finding->last, (uintmax_t)finding->commits,
+        (uintmax_t)finding->xid_first, (uintmax_t)finding->xid_last);
 }
 
 static err_t

@@ -8,6 +8,11 @@
 
 struct wal_reader;
 
+/* What is left to do when the log is damaged, as said in messages. */
+#define WAL_READER_WAY_OUT                                                                      \
+    "Restore the segments from a copy, or the data directory from a snapshot; or give up what " \
+    "cannot be read by starting once with --set wal.accept_loss=true"
+
 /* `path` is the folder of segments.  `epoch`: of the first record, 0: take it from the record.
    NULL: out of memory. */
 struct wal_reader *wal_reader_create(const char *path, uint32_t page_size, uint32_t epoch);

@@ -380,7 +380,11 @@ recover_attached(const struct config *config, struct op *op, struct engine_info 
     struct control control;
 
     TRY_RETURN(wal_open(config, opened_dir, engine_handlers(), NULL, &info->recovery));
+    if (info->recovery.lost > 0)
+        txn_skip(info->recovery.lost);
     txn_recovered();
+    if (info->recovery.lost > 0)
+        TRY_RETURN(checkpoint_run(CHECKPOINT_FAST)); /* until then the damage is in the way */
     control_get(&control);
     if (control.numbers[CONTROL_NEXT_OID] == 0)
         TRY_RETURN(make_catalog(op));

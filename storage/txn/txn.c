@@ -111,6 +111,12 @@ txn_recovered(void)
 }
 
 void
+txn_skip(uint64_t lost)
+{
+    txntable_set_next_xid(txntable_next_xid() + lost / sizeof(struct commit_record));
+}
+
+void
 txn_set_deadlock_timeout_ms(int64_t ms)
 {
     txntable_set_deadlock_timeout_ms(ms);

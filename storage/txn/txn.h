@@ -96,6 +96,9 @@ unsigned txn_snapshots(void);
 
 /* After recovery: everything in progress then has failed. */
 void txn_recovered(void);
+/* Before that: so many bytes of the log were given up.  No xid is given again that may have been
+   given in them, for its rows may be there. */
+void txn_skip(uint64_t lost);
 
 /* On reload: storage.deadlock_timeout_ms. */
 void txn_set_deadlock_timeout_ms(int64_t ms);

@@ -3,6 +3,8 @@
  */
 #include "walfixture.h"
 
+#include "base/clock.h"
+
 static void
 what_was_flushed_is_replayed_in_order(void **state)
 {
@@ -133,6 +135,31 @@ a_replay_that_differs_is_noticed_under_wal_check(void **state)
     fixture_handlers[WAL_HEAP_INSERT].redo = NULL;
 }
 
+static err_t
+take_half_of_the_time(void)
+{
+    checkpoint_pace(500, 1000);
+    return OK;
+}
+
+static void
+a_checkpoint_that_is_late_is_not_spread(void **state)
+{
+    static const struct checkpoint_part slow = { "slow", NULL, NULL, take_half_of_the_time };
+    static const struct checkpoint_part *const parts[] = { &slow };
+    int64_t began = clock_now_ns();
+
+    (void)state;
+    fixture_config->max_wal_size = 32 << 20;
+    fixture_config->checkpoint_timeout = 86400;
+    for (uint64_t i = 1; wal_insert_position() < (lsn_t)50 << 20; i++)
+        (void)fixture_insert(i, 200000);
+    checkpoint_set_parts(parts, 1);
+    assert_int_equal(checkpoint_run(0), OK);
+    checkpoint_set_parts(NULL, 0);
+    assert_true(clock_now_ns() - began < (int64_t)60 * 1000000000); /* spread: eleven hours */
+}
+
 int
 main(void)
 {
@@ -146,6 +173,8 @@ main(void)
             records_go_over_from_segment_to_segment, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(
             a_replay_that_differs_is_noticed_under_wal_check, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(
+            a_checkpoint_that_is_late_is_not_spread, fixture_setup, fixture_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

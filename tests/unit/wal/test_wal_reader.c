@@ -183,6 +183,47 @@ recovery_refuses_damage_and_names_it(void **state)
 }
 
 static void
+damage_that_is_accepted_is_left_behind(void **state)
+{
+    lsn_t at[6];
+    lsn_t end;
+
+    (void)state;
+    write_five(at);
+    fixture_crash();
+    fixture_poke(at[1] + 33, "#", 1);
+    fixture_config->wal_accept_loss = true;
+    fixture_open();
+    fixture_config->wal_accept_loss = false;
+    assert_int_equal(fixture_replayed_count, 1);
+    assert_true(fixture_found.lost >= at[5] - at[1]);
+    /* No LSN is given again that a page may carry. */
+    assert_true(fixture_found.end > at[5]);
+    assert_int_equal(checkpoint_run(CHECKPOINT_FAST), OK);
+    end = fixture_insert(77, 100);
+    wal_flush(end);
+    fixture_crash();
+    fixture_open();
+    assert_int_equal(fixture_replayed_count, 1);
+    assert_int_equal(fixture_replayed[0], 77);
+    assert_int_equal(fixture_found.end, end);
+}
+
+static void
+an_end_that_was_on_disk_and_is_gone_is_refused(void **state)
+{
+    uint8_t zeros[64] = { 0 };
+    lsn_t at[6];
+
+    (void)state;
+    write_five(at);
+    fixture_crash();
+    fixture_poke(at[4], zeros, sizeof zeros);
+    assert_int_equal(fixture_try_open(), ERR_CORRUPT);
+    assert_non_null(strstr(err_message(), "had been on disk up to"));
+}
+
+static void
 leftovers_of_an_end_cut_off_never_come_back(void **state)
 {
     enum wal_read_result result;
@@ -262,6 +303,8 @@ main(void)
         TEST(a_hole_in_what_was_never_synced_is_a_torn_end),
         TEST(damage_in_the_last_group_is_found_by_the_note_of_the_last_sync),
         TEST(recovery_refuses_damage_and_names_it),
+        TEST(damage_that_is_accepted_is_left_behind),
+        TEST(an_end_that_was_on_disk_and_is_gone_is_refused),
         TEST(leftovers_of_an_end_cut_off_never_come_back),
         TEST(old_content_of_recycled_segments_is_not_read),
         TEST(a_damaged_head_of_a_later_segment_is_damage),
