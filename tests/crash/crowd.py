@@ -478,6 +478,12 @@ class Restart:
         self.begun = begun
         self.ended = None
         self.why = why
+        self.deaf = False  # nobody listened until it ended: a connection begun then may break too
+
+    def explains(self, since, noticed):
+        """A connection made at `since` that was found broken at `noticed`."""
+        return since - SLACK <= self.begun <= noticed + 0.01 or (
+            self.deaf and self.begun <= since <= (self.ended or noticed))
 
 
 def read_log(server):
@@ -638,7 +644,7 @@ class Crowd:
 
     @staticmethod
     def judge_drop(report, victims, notes, port, since, noticed):
-        if any(since - SLACK <= one.begun <= noticed + 0.01 for one in report.restarts):
+        if any(one.explains(since, noticed) for one in report.restarts):
             report.dropped_by_restart += 1
         elif any(one.port == port and since - 0.01 <= one.killed <= noticed for one in victims) or (
                 port == 0 and any(since <= one.killed <= noticed for one in victims)):

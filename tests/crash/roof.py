@@ -41,6 +41,7 @@ def one_round(server, crowd, rng, at_once):
     began = time.time()
     server.kill_postmaster()
     down = Restart(began, "kill -9 of the postmaster")
+    down.deaf = True
     if at_once:
         server.launch()
     while bury(orphans) and time.time() < began + 10 * SLOW:
