@@ -8,6 +8,7 @@
 #include "postmaster/children.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +65,23 @@ reserve_entry(void)
     return OK;
 }
 
+/* When memory runs out, a session is to die rather than the postmaster, or a worker whose death
+   may restart all.  Anyone may make itself the more likely victim; what fails changes nothing. */
+static void
+offer_to_die_first(enum child_kind kind)
+{
+    static const char backend[] = "600", worker[] = "200";
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    if (kind == CHILD_BACKEND)
+        (void)!write(fd, backend, sizeof backend - 1);
+    else
+        (void)!write(fd, worker, sizeof worker - 1);
+    (void)close(fd);
+}
+
 static void __attribute__((noreturn))
 live(enum child_kind kind, const struct child_env *env, pid_t parent)
 {
@@ -72,6 +90,7 @@ live(enum child_kind kind, const struct child_env *env, pid_t parent)
         _exit(1); /* it died before prctl */
     log_context.process = mains[kind].title;
     title_set(mains[kind].title);
+    offer_to_die_first(kind);
     prepare_child(kind);
     _exit(mains[kind].run(env));
 }

@@ -105,7 +105,7 @@ enter(const struct child_env *env)
 
     for (unsigned i = 0; i < MAINS_PRIVATE_FDS; i++)
         (void)close(context->private_fd[i]);
-    engine_child();
+    /* The descriptor of the directory's lock stays open: that is how a child keeps it locked. */
     return context;
 }
 

@@ -22,15 +22,19 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "postmaster/verify.h"
+#include "postmaster/watchdog.h"
 #include "shmem/interrupt.h"
 #include "shmem/latch.h"
 #include "shmem/proc.h"
 #include "storage/collection/catalog.h"
 #include "storage/txn/txn.h"
+
+#define LOOK_NS ((int64_t)1000000000)
 
 bool
 undertaker_is_internal(int signal)
@@ -116,6 +120,8 @@ serve(int fd, const struct config *config)
 void
 undertaker_run(int fd, const struct config *config, void (*reload)(void))
 {
+    int64_t look_ns = 0;
+
     while (!interrupt_pending(INTERRUPT_TERMINATE)) {
         bool set;
 
@@ -124,7 +130,11 @@ undertaker_run(int fd, const struct config *config, void (*reload)(void))
             interrupt_clear(INTERRUPT_RELOAD);
             reload();
         }
-        if (latch_wait_fd(fd, POLLIN, 0, &set) != 0 && !serve(fd, config))
+        if (clock_now_ns() >= look_ns) {
+            watchdog_look(config->server_lock_holder_timeout_secs * 1000000000);
+            look_ns = clock_now_ns() + LOOK_NS;
+        }
+        if (latch_wait_fd(fd, POLLIN, look_ns, &set) != 0 && !serve(fd, config))
             return;
     }
 }

@@ -408,6 +408,12 @@ lwlock_owner(const struct lwlock *lock)
     return (state & EXCLUSIVE) != 0 ? (int)(state & VALUE) - 1 : -1;
 }
 
+uint32_t
+lwlock_turn(const struct lwlock *lock)
+{
+    return atomic_load_explicit(&lock->wakes, memory_order_relaxed);
+}
+
 bool
 lwlock_free(const struct lwlock *lock)
 {

@@ -48,6 +48,8 @@ err_t lwlock_verify(const struct lwlock *lock) MUST_CHECK;
 
 /* Slot number of the exclusive owner, or -1: for reports. */
 int lwlock_owner(const struct lwlock *lock);
+/* Changes whenever the lock becomes free while somebody waits: for reports. */
+uint32_t lwlock_turn(const struct lwlock *lock);
 /* Neither held nor being recounted at this moment: for checks and tests. */
 bool lwlock_free(const struct lwlock *lock);
 const char *lwlock_rank_name(const struct lwlock *lock);

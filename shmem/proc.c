@@ -399,21 +399,32 @@ proc_read_text(
     return false;
 }
 
+static _Thread_local int64_t wait_ended_ns; /* of the last wait */
+
 void
 proc_wait_begin(enum proc_wait wait, uint64_t object)
 {
+    static _Thread_local enum proc_wait last;
+    int64_t now_ns;
+
     if (proc_self == NULL)
         return;
+    now_ns = clock_now_ns();
+    if (wait != last || now_ns - wait_ended_ns > WAIT_AGAIN_NS ||
+        atomic_load_explicit(&proc_self->wait_object, memory_order_relaxed) != object)
+        atomic_store_explicit(&proc_self->wait_since_ns, now_ns, memory_order_relaxed);
+    last = wait;
     atomic_store_explicit(&proc_self->wait_object, object, memory_order_relaxed);
-    atomic_store_explicit(&proc_self->wait_since_ns, clock_now_ns(), memory_order_relaxed);
     atomic_store_explicit(&proc_self->wait, wait, memory_order_release);
 }
 
 void
 proc_wait_end(void)
 {
-    if (proc_self != NULL)
-        atomic_store_explicit(&proc_self->wait, WAIT_NONE, memory_order_relaxed);
+    if (proc_self == NULL)
+        return;
+    wait_ended_ns = clock_now_ns();
+    atomic_store_explicit(&proc_self->wait, WAIT_NONE, memory_order_relaxed);
 }
 
 void

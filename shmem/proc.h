@@ -104,7 +104,9 @@ void proc_set_title_hook(void (*set_title)(const char *text));
 bool proc_read_text(
     const struct proc *proc, char protocol[8], char peer[PROC_TEXT_MAX], char verb[PROC_TEXT_MAX]);
 
-/* Say what this process waits for, and that it no longer does. */
+/* Say what this process waits for, and that it no longer does.  Who waits for the same thing again
+   within WAIT_AGAIN_NS has not stopped waiting: the time goes on. */
+#define WAIT_AGAIN_NS 200000000
 void proc_wait_begin(enum proc_wait wait, uint64_t object);
 void proc_wait_end(void);
 

@@ -372,6 +372,12 @@ checkpoint_round(void)
     return clock_now_ns() + SECOND_NS;
 }
 
+int
+checkpoint_runner(void)
+{
+    return lwlock_owner(&shared->lock);
+}
+
 void
 checkpoint_status(struct checkpoint_status *status)
 {

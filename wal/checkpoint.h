@@ -47,6 +47,9 @@ err_t checkpoint_request(struct op *op, unsigned flags, bool wait) MUST_CHECK;
    next look is due (clock_now_ns). */
 int64_t checkpoint_round(void);
 
+/* The slot of who does a checkpoint at the moment; -1: nobody. */
+int checkpoint_runner(void);
+
 struct checkpoint_status {
     uint64_t completed, failed;
     lsn_t last_redo;

@@ -113,6 +113,12 @@ wal_flush_synced(void)
     return atomic_load_explicit(&shared->synced, memory_order_relaxed);
 }
 
+int
+wal_flush_leader(void)
+{
+    return lwlock_owner(&shared->lock);
+}
+
 err_t
 wal_flush_verify(void)
 {

@@ -28,6 +28,9 @@ bool wal_flush_make_room(void);
 /* Everything before this is on disk for certain: as wal_flush_done, but 0 with wal.sync = off. */
 lsn_t wal_flush_synced(void);
 
+/* The slot of who writes the log at the moment; -1: nobody. */
+int wal_flush_leader(void);
+
 /* After an internal fault: are the log's positions possible ones?  Errors: ERR_INTERNAL. */
 err_t wal_flush_verify(void) MUST_CHECK;
 

@@ -3,10 +3,12 @@
  *
  * Taken are  $match? $sort? $skip? $limit? $project?  in that order, and
  * $match? $skip? $limit? followed by {$group: {_id: <constant>, n: {$sum: 1}}} or {$count: "n"}:
- * what drivers send for countDocuments, and mongosh at its start.  Everything else is refused.
+ * what drivers send for countDocuments, and mongosh at its start.  $currentOp is mongo_ops.c's.
+ * Everything else is refused.
  */
 #include "backend/command/mongo_read.h"
 
+#include "backend/command/mongo_ops.h"
 #include "base/doc/bsonwalk.h"
 
 struct aggregate {
@@ -215,6 +217,8 @@ mongo_aggregate(struct mongo_request *request, struct bsonbuild *reply)
     int64_t batch = MONGO_FIRST_BATCH;
 
     TRY_RETURN(mongo_fields_parse(request, fields, &aggregate));
+    if (mongo_ops_is_pipeline(aggregate.pipeline))
+        return mongo_ops_pipeline(request, aggregate.pipeline, reply);
     TRY_RETURN(check(request, &aggregate));
     TRY_RETURN(make_plan(aggregate.pipeline, &plan));
     TRY_RETURN(mongo_fields_hint(request->op, &aggregate.hint, &plan.query.hint));

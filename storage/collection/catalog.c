@@ -75,11 +75,15 @@ err_t
 catalog_quiesce(struct op *op)
 {
     uint64_t version = catalog_share_bump();
+    err_t err = OK;
 
     invariant(!catalog_share_inside());
+    proc_wait_begin(WAIT_SECTION, version);
     for (unsigned turn = 0; !catalog_share_passed(version); turn++)
-        TRY_RETURN(nap(op, turn));
-    return OK;
+        TRY(nap(op, turn));
+out:
+    proc_wait_end();
+    return err;
 }
 
 void

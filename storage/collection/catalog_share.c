@@ -184,16 +184,21 @@ line_counts(unsigned slot)
 }
 
 bool
+catalog_share_is_older(unsigned slot, uint64_t version)
+{
+    uint64_t section = atomic_load(&shared->line[slot].section);
+
+    return section != 0 && section < version && line_counts(slot);
+}
+
+bool
 catalog_share_passed(uint64_t version)
 {
     unsigned slots = proc_high_water();
 
-    for (unsigned i = 0; i < slots; i++) {
-        uint64_t section = atomic_load(&shared->line[i].section);
-
-        if (section != 0 && section < version && line_counts(i))
+    for (unsigned i = 0; i < slots; i++)
+        if (catalog_share_is_older(i, version))
             return false;
-    }
     return true;
 }
 

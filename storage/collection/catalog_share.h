@@ -29,6 +29,8 @@ uint64_t catalog_share_bump(void); /* the new one */
 uint64_t catalog_share_life(void); /* differs in each segment */
 /* No process is inside a section that it entered before `version`. */
 bool catalog_share_passed(uint64_t version);
+/* Is the process of this slot in such a section? */
+bool catalog_share_is_older(unsigned slot, uint64_t version);
 
 /* Numbers of collections and indexes, never given twice.  Errors: as wal_insert_reserve. */
 err_t catalog_share_oid(uint64_t *oid) MUST_CHECK;

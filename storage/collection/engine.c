@@ -436,10 +436,3 @@ engine_release(void)
         file_close(lock_fd);
     lock_fd = -1;
 }
-
-void
-engine_child(void)
-{
-    /* The lock's descriptor stays open: it is how a child keeps the directory locked (E1). */
-    log_context.process = NULL;
-}

@@ -48,7 +48,4 @@ void engine_release(void);
 /* The whole table of redo handlers, for recovery and for printing the log. */
 const struct wal_handler *engine_handlers(void);
 
-/* Children of the server call this first, after fork: forgets what belongs to the parent alone. */
-void engine_child(void);
-
 #endif

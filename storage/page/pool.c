@@ -638,6 +638,12 @@ pool_buffers(void)
     return shared->count;
 }
 
+int
+pool_io_owner(buffer_t buffer)
+{
+    return pool_buffer_io_owner(buffer);
+}
+
 void
 pool_status(struct pool_status *status)
 {

@@ -104,6 +104,9 @@ void pool_forget(fileno_t file, block_t first);
 unsigned pool_write_some(unsigned most);
 err_t pool_write_all(void) MUST_CHECK; /* everything dirty, now: tests and the final checkpoint */
 
+/* The slot of who reads or writes this buffer; -1: nobody, or there is none. */
+int pool_io_owner(buffer_t buffer);
+
 struct pool_status {
     uint64_t buffers, used, dirty, pinned;
 };

@@ -458,6 +458,14 @@ pool_buffer_io_wait(buffer_t number)
         condition_wait_plain(&buffer->idle, seen, WAIT_PAGE_IO, number);
 }
 
+int
+pool_buffer_io_owner(buffer_t number)
+{
+    return number != 0 && number <= shared->count
+               ? (int)atomic_load(&pool_buffer_at(number)->io) - 1
+               : -1;
+}
+
 uint32_t
 pool_buffer_set(struct buffer *buffer, uint32_t set, uint32_t clear)
 {

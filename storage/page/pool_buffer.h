@@ -126,6 +126,7 @@ bool pool_buffer_pinned(buffer_t number); /* by this process */
 bool pool_buffer_io_begin(buffer_t number);
 /* Let go, setting and clearing bits of `state` first. */
 void pool_buffer_io_end(buffer_t number, uint32_t set, uint32_t clear);
+int pool_buffer_io_owner(buffer_t number); /* as pool_io_owner */
 void pool_buffer_io_wait(buffer_t number); /* until nobody has it, or 100 ms */
 
 uint32_t pool_buffer_set(

@@ -618,6 +618,14 @@ release_dead_place(unsigned slot, uint64_t id, enum ledger_state state)
 
 const struct ledger_undo txn_place_undo = { release_dead_place, NULL };
 
+int
+txn_runner(xid_t xid)
+{
+    const struct place *place = xid != 0 ? txntable_find(xid) : NULL;
+
+    return place != NULL ? (int)atomic_load(&place->owner) - 1 : -1;
+}
+
 err_t
 txn_verify(void)
 {

@@ -89,6 +89,8 @@ err_t txn_end_dead(unsigned slot) MUST_CHECK;
 
 /* Transactions in progress with an xid; for status and for tests' "back to zero". */
 unsigned txn_running(void);
+/* The slot of the process in which this xid runs; -1: in none. */
+int txn_runner(xid_t xid);
 /* After an internal fault: are the tables possible ones?  Errors: ERR_INTERNAL: what is odd. */
 err_t txn_verify(void) MUST_CHECK;
 /* Snapshots in use, held ones included. */

@@ -193,6 +193,75 @@ def left_quietly(server):
         others.unharmed()
 
 
+def oom_order(server):
+    """when memory runs out, the kernel takes a backend before a worker, and the postmaster last"""
+    def adjusted(pid):
+        with open("/proc/%d/oom_score_adj" % pid, encoding="ascii") as file:
+            return int(file.read())
+    wait_for(lambda: pids(server, "backend idle") and pids(server, "wal writer"), 5 * SLOW, "children")
+    backend, worker = adjusted(pids(server, "backend idle")[0]), adjusted(pids(server, "wal writer")[0])
+    assert backend > worker > adjusted(server.process.pid), (backend, worker)
+
+
+def state(pid):
+    with open("/proc/%d/stat" % pid, encoding="latin-1") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
+def current(server, **more):
+    with Mongo(server.port["mongo"]) as conn:
+        return conn.ask({"currentOp": 1, **more}, "admin")["inprog"]
+
+
+def stopped(server):
+    """a session that is stopped with a document: currentOp says who waits for whom, then it is ended"""
+    with Mongo(server.port["mongo"]) as admin, Mongo(server.port["mongo"]) as holder, \
+            Mongo(server.port["mongo"]) as waiter, Bystanders(server) as others:
+        admin.ask({"insert": "s", "documents": [{"_id": 1, "n": 0}]}, "deaths")
+        holder.ping()
+        pid = pids(server, "backend 127.0.0.1:%d" % holder.sock.getsockname()[1])[0]
+        change = {"update": "s", "updates": [{"q": {"_id": 1}, "u": {"$inc": {"n": 1}}}], "$db": "deaths"}
+        admin.ask({"faultPoint": "COMMIT_LOGGED=stop:1:backend"}, "admin")
+        holder.send(message(section0(change)))
+        wait_for(lambda: state(pid) == "T", 5 * SLOW, "stopped")
+        waiter.send(message(section0(change)))
+        seen = []
+
+        def told():
+            seen[:] = [op for op in current(server) if op.get("waitsFor", {}).get("what") == "transaction"]
+            return seen and seen[0]["waitsFor"]["heldBy"]
+        wait_for(told, 5 * SLOW, "currentOp shows the wait")
+        assert seen[0]["waitsFor"]["heldBy"][0]["pid"] == pid, seen
+        assert seen[0]["op"] == "update" and seen[0]["waitingForLock"], seen
+        listed = admin.ask({"aggregate": 1, "pipeline": [{"$currentOp": {}}, {"$match": {"opid": seen[0]["opid"]}}],
+                            "cursor": {}}, "admin")["cursor"]["firstBatch"]
+        assert [op["pid"] for op in listed] == [seen[0]["pid"]], listed
+        assert waiter.receive()[1]["n"] == 1, "the waiter goes on"
+        assert "has not run for" in others.said() and str(pid) in others.said(), others.said()
+        others.unharmed()
+
+
+def killed_op(server):
+    """killOp interrupts the one command that it names; the session lives on"""
+    with Mongo(server.port["mongo"]) as admin, Mongo(server.port["mongo"]) as waiter, \
+            Mongo(server.port["mongo"]) as holder:
+        holder.ping()
+        pid = pids(server, "backend 127.0.0.1:%d" % holder.sock.getsockname()[1])[0]
+        change = {"update": "s", "updates": [{"q": {"_id": 1}, "u": {"$inc": {"n": 1}}}], "$db": "deaths"}
+        admin.ask({"faultPoint": "COMMIT_LOGGED=stop:1:backend"}, "admin")
+        holder.send(message(section0(change)))
+        wait_for(lambda: state(pid) == "T", 5 * SLOW, "stopped")
+        waiter.send(message(section0(change)))
+        wait_for(lambda: [op for op in current(server) if "waitsFor" in op], 5 * SLOW, "the wait")
+        opid = [op for op in current(server) if "waitsFor" in op][0]["opid"]
+        assert admin.ask({"killOp": 1, "op": opid}, "admin")["info"] == "attempting to kill op"
+        answer = waiter.receive()[1]
+        assert 11601 in (answer.get("code"), *[one["code"] for one in answer.get("writeErrors", [])]), answer
+        waiter.ping()
+        os.kill(pid, signal.SIGCONT)
+        assert holder.receive()[1]["n"] == 1
+
+
 def can_crash(server):
     with Mongo(server.port["mongo"]) as conn:
         try:
@@ -203,17 +272,18 @@ def can_crash(server):
 
 def main():
     checks = Checks()
-    settings = {"memory.shared_buffers": "8MB", "server.enable_test_commands": True}
+    settings = {"memory.shared_buffers": "8MB", "server.enable_test_commands": True,
+                "server.lock_holder_timeout_secs": 2}
     with Server(settings) as server:
         server.start()
         add(server, "first")
-        tests = [workers, dead_undertaker, quit_one, policies]
+        tests = [workers, dead_undertaker, quit_one, oom_order, policies]
         if can_crash(server):
             WAYS.extend(["segv", "bus", "abort", "overflow"])
-            tests += [in_doubt, left_quietly]
+            tests += [in_doubt, left_quietly, stopped, killed_op]
         else:
             print("# skipped: deaths by the session's own hand: this build has no fault points (--enable-faults)")
-        for test in tests:
+        for test in tests if len(sys.argv) < 2 else [globals()[name] for name in sys.argv[1:]]:
             if not checks.run(test, server) and (server.process is None or server.process.poll() is not None):
                 server.kill()
                 server.start()

@@ -1,0 +1,179 @@
+/*
+ * watchdog.c - ending processes that stand still with something that others want.
+ *
+ * A suspect is the end of a chain of waits: others have waited for it for a second at least, and it
+ * waits for nobody itself.  That alone is no fault: a checkpoint holds its lock for minutes, a
+ * transaction may be long.  So what counts is whether it runs: the kernel counts how often a
+ * process was switched to, and one whose count stands still has not run at all.  A process that
+ * sleeps in uninterruptible I/O is left alone: it could not die, and its disk is what has to be
+ * seen to.
+ *
+ * INVARIANTS
+ *   D1  A suspect is remembered with its slot's generation and its count of switches; if either has
+ *       changed, the time begins anew.
+ *   D2  Killed is only whose slot has the same generation and pid still.  Its pid cannot be
+ * another's: it is buried by the process that looks, and no earlier.
+ */
+#include "postmaster/watchdog.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "shmem/proc.h"
+#include "storage/collection/waits.h"
+
+#define WAITED_NS ((int64_t)1000000000)
+
+struct suspect {
+    uint64_t generation;
+    uint64_t switches;
+    int64_t since_ns;
+    uint32_t look; /* the last one that suspected it */
+    uint32_t waiters;
+    struct waits wait; /* one of its waiters' */
+};
+
+static struct suspect *suspects; /* one a slot */
+static uint32_t looks;
+
+struct life {
+    char state;
+    uint64_t switches;
+};
+
+/* What the kernel says of a process; false: it is gone. */
+static bool
+read_life(pid_t pid, struct life *life)
+{
+    char line[256];
+    FILE *status;
+
+    *life = (struct life){ '?', 0 };
+    (void)snprintf(line, sizeof line, "/proc/%ld/status", (long)pid);
+    status = fopen(line, "re");
+    if (status == NULL)
+        return false;
+    while (fgets(line, sizeof line, status) != NULL) {
+        const char *count = strstr(line, "voluntary_ctxt_switches:");
+
+        if (strncmp(line, "State:\t", 7) == 0)
+            life->state = line[7];
+        else if (count != NULL)
+            life->switches += strtoull(strchr(count, ':') + 1, NULL, 10);
+    }
+    (void)fclose(status);
+    return true;
+}
+
+/* Does it wait for nobody but its client? */
+static bool
+is_end_of_chain(unsigned slot)
+{
+    struct waits waits;
+
+    waits_of(slot, &waits);
+    return waits.wait != WAIT_CLIENT && (waits.wait == WAIT_NONE || waits.holder_count == 0);
+}
+
+static void
+accuse(unsigned slot, const struct waits *wait)
+{
+    struct suspect *suspect = &suspects[slot];
+
+    if (suspect->look != looks) {
+        if (suspect->look + 1 != looks)
+            suspect->since_ns = 0; /* not a suspect lately */
+        suspect->look = looks;
+        suspect->waiters = 0;
+    }
+    suspect->waiters++;
+    suspect->wait = *wait;
+}
+
+static void
+look_at_waiters(void)
+{
+    int64_t now_ns = clock_now_ns();
+    unsigned end = proc_high_water();
+
+    for (unsigned slot = 0; slot < end; slot++) {
+        struct waits waits;
+
+        if (atomic_load(&proc_at(slot)->wait) == WAIT_NONE || atomic_load(&proc_at(slot)->pid) == 0)
+            continue;
+        waits_of(slot, &waits);
+        if (now_ns - waits.since_ns < WAITED_NS && waits.wait == WAIT_LWLOCK)
+            continue; /* other waits are begun again every 100 ms */
+        for (unsigned i = 0; i < waits.holder_count; i++)
+            if (waits.holder[i] != slot && is_end_of_chain(waits.holder[i]))
+                accuse(waits.holder[i], &waits);
+    }
+}
+
+static void
+end_process(unsigned slot, pid_t pid, const struct suspect *suspect, char state)
+{
+    char protocol[8], peer[PROC_TEXT_MAX] = "", verb[PROC_TEXT_MAX] = "";
+
+    if (!proc_read_text(proc_at(slot), protocol, peer, verb))
+        peer[0] = verb[0] = '\0';
+    if (atomic_load(&proc_at(slot)->generation) != suspect->generation ||
+        atomic_load(&proc_at(slot)->pid) != pid) /* D2 */
+        return;
+    log_error("%s %ld (%s, \"%s\") has not run for %" PRId64 " s (state %c), and %" PRIu32
+              " processes wait for what it holds (%s%s%s): it is killed",
+        proc_kind_title((enum proc_kind)atomic_load(&proc_at(slot)->kind)), (long)pid, peer, verb,
+        (clock_now_ns() - suspect->since_ns) / 1000000000, state, suspect->waiters,
+        proc_wait_text(suspect->wait.wait), suspect->wait.where[0] != '\0' ? " " : "",
+        suspect->wait.where);
+    (void)kill(pid, SIGKILL);
+}
+
+static void
+judge(unsigned slot, int64_t timeout_ns)
+{
+    struct suspect *suspect = &suspects[slot];
+    uint64_t generation = atomic_load(&proc_at(slot)->generation);
+    pid_t pid = atomic_load(&proc_at(slot)->pid);
+    int64_t now_ns = clock_now_ns();
+    struct life life;
+
+    if (pid == 0 || slot == proc_self->index || !read_life(pid, &life) || life.state == 'Z' ||
+        life.state == 'D')
+        return;
+    if (suspect->since_ns == 0 || suspect->generation != generation ||
+        suspect->switches != life.switches) { /* D1 */
+        suspect->generation = generation;
+        suspect->switches = life.switches;
+        suspect->since_ns = now_ns;
+    } else if (now_ns - suspect->since_ns >= timeout_ns) {
+        end_process(slot, pid, suspect, life.state);
+        suspect->since_ns = 0;
+    }
+}
+
+void
+watchdog_look(int64_t timeout_ns)
+{
+    unsigned end = proc_high_water();
+
+    if (timeout_ns == 0)
+        return;
+    if (suspects == NULL) {
+        suspects = calloc(proc_count(), sizeof *suspects);
+        looks = 1; /* no suspect's `look` */
+    }
+    if (suspects == NULL)
+        return; /* no memory; later */
+    looks++;
+    look_at_waiters();
+    for (unsigned slot = 0; slot < end; slot++)
+        if (suspects[slot].look == looks)
+            judge(slot, timeout_ns);
+}
