@@ -1,8 +1,8 @@
 /*
  * echo.c - a server that knows nothing: a process a connection reads a message and writes another.
  *
- * A message begins with its size and that of the answer.  Usage: echo PORT; it ends with its
- * parent.
+ * A message begins with its size and that of the answer.  It takes a free port, says
+ * which, and ends with its parent.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -44,21 +44,21 @@ serve(int fd)
 }
 
 int
-main(int argc, char **argv)
+main(void)
 {
     struct sockaddr_in address = { .sin_family = AF_INET };
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    socklen_t size = sizeof address;
 
-    if (argc != 2)
-        die("usage: echo PORT");
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)signal(SIGCHLD, SIG_IGN);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons((uint16_t)strtoul(argv[1], NULL, 10));
-    (void)setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0 ||
-        listen(listener, SOMAXCONN) != 0)
+        listen(listener, SOMAXCONN) != 0 ||
+        getsockname(listener, (struct sockaddr *)&address, &size) != 0)
         die("could not listen: %s", strerror(errno));
+    (void)printf("%u\n", ntohs(address.sin_port));
+    (void)fflush(stdout);
     for (;;) {
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 

@@ -185,9 +185,11 @@ def plot(results, path):
 # ---- the page ----
 def section(saved):
     about = saved["machine"]
-    said = ["%s, %d processors, %d GiB, Linux %s; %s, commit %s; %d rounds%s." % (
+    said = ["%s, %d processors, %d GiB, Linux %s; %s, commit %s; %d rounds%s%s." % (
         about["processor"], about["processors"], about["memory_gib"], about["kernel"],
-        about["date"], about["commit"], saved["rounds"], ", quick form" if saved["quick"] else "")]
+        about["date"], about["commit"], saved["rounds"], ", quick form" if saved["quick"] else "",
+        "; **busy**: a load of %.0f beside it" % about["load"]
+        if about["load"] > 2 * about["processors"] else "")]
     results = saved["results"]
     if results and "points" in results[0]:
         return "\n".join(said + ["\n" + curves.table(curve) for curve in results])

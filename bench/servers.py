@@ -22,16 +22,18 @@ SEGMENT = 16 << 20  # of Gneiss's log
 POSTGRES = "/usr/lib/postgresql/15/bin"
 
 
-def wait_for_port(port, process, what):
-    until = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
-            return
-        except OSError:
-            if process.poll() is not None or time.monotonic() > until:
-                raise AssertionError("%s does not listen" % what) from None
-            time.sleep(0.02)
+def launch(server, make):
+    """Start a process on a free port; on another one, if somebody took it meanwhile."""
+    for _ in range(3):
+        server.number = testserver.free_ports(1)[0]
+        server.process = make(server.number)
+        until = time.monotonic() + 60
+        while server.process.poll() is None and time.monotonic() < until:
+            if server.is_ready():
+                return
+            time.sleep(0.01)
+        server.stop()
+    raise AssertionError("%s does not start" % server.name)
 
 
 def children_of(pid):
@@ -104,7 +106,7 @@ class Postgres:
         self.settings = settings
         self.directory = os.path.join(below, "postgres")
         os.makedirs(self.directory)
-        self.number = testserver.free_ports(1)[0]
+        self.number = None
         self.process = None
         self.user = {}
         if os.geteuid() == 0:
@@ -125,19 +127,21 @@ class Postgres:
 
     def start(self, durable):
         settings = {
-            "listen_addresses": "127.0.0.1", "port": self.number, "unix_socket_directories": "",
+            "listen_addresses": "127.0.0.1", "unix_socket_directories": "",
             "shared_buffers": BUFFERS, "max_connections": SESSIONS, "huge_pages": "try",
             "max_wal_size": "1GB", "checkpoint_timeout": "300s", "jit": "off",
             "synchronous_commit": "on" if durable else "off", "logging_collector": "off",
             "log_min_messages": "fatal", **self.settings}
+        options = [part for key, value in settings.items() for part in ("-c", "%s=%s" % (key, value))]
         with open(os.path.join(self.directory, "log"), "ab") as log:
-            self.process = subprocess.Popen(
-                [os.path.join(POSTGRES, "postgres"), "-D", self.directory + "/data"] +
-                [part for key, value in settings.items() for part in ("-c", "%s=%s" % (key, value))],
-                cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, **self.user)
-        wait_for_port(self.number, self.process, "postgres")
-        self._await()
+            launch(self, lambda port: subprocess.Popen(
+                [os.path.join(POSTGRES, "postgres"), "-D", self.directory + "/data", "-p", str(port),
+                 *options], cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, **self.user))
+
+    def is_ready(self):
+        return subprocess.run([os.path.join(POSTGRES, "pg_isready"), "-q", "-h", "127.0.0.1", "-p",
+                               str(self.number)], check=False).returncode == 0
 
     def data(self):
         return self.directory + "/data"
@@ -160,14 +164,6 @@ class Postgres:
             os.kill(pid, signal.SIGKILL)
         self.process.wait()
         self.process = None
-
-    def _await(self):
-        until = time.monotonic() + 60
-        while subprocess.run([os.path.join(POSTGRES, "pg_isready"), "-q", "-h", "127.0.0.1", "-p",
-                              str(self.number)], check=False).returncode != 0:
-            if time.monotonic() > until:
-                raise AssertionError("postgres does not get ready")
-            time.sleep(0.05)
 
     def port(self, _):
         return self.number
@@ -202,19 +198,22 @@ class Redis:
     def __init__(self, below):
         self.directory = os.path.join(below, "redis")
         os.makedirs(self.directory)
-        self.number = testserver.free_ports(1)[0]
+        self.number = None
         self.process = None
 
     def start(self, durable):
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.number), "--bind", "127.0.0.1", "--dir",
+        launch(self, lambda port: subprocess.Popen(
+            ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir",
              self.directory, "--save", "", "--appendonly", "yes", "--appendfsync",
              "always" if durable else "everysec", "--auto-aof-rewrite-percentage", "0",
              "--maxclients", str(SESSIONS), "--loglevel", "warning"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
-        wait_for_port(self.number, self.process, "redis-server")
-        while b"+PONG" not in self._ask(b"PING\r\n"):  # it is loading
-            time.sleep(0.05)
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True))
+
+    def is_ready(self):
+        try:
+            return b"+PONG" in self._ask(b"PING\r\n")  # not while it is loading
+        except OSError:
+            return False
 
     def _ask(self, line):
         with socket.create_connection(("127.0.0.1", self.number), timeout=30) as sock:
@@ -244,14 +243,14 @@ class Echo:
 
     def __init__(self, programs):
         self.programs = programs
-        self.number = testserver.free_ports(1)[0]
+        self.number = None
         self.process = None
 
     def start(self, durable):
         del durable
-        self.process = subprocess.Popen([os.path.join(self.programs, "echo"), str(self.number)],
-                                        stdin=subprocess.DEVNULL)
-        wait_for_port(self.number, self.process, "echo")
+        self.process = subprocess.Popen([os.path.join(self.programs, "echo")], text=True,
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.number = int(self.process.stdout.readline())
 
     def port(self, _):
         return self.number
