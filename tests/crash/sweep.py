@@ -60,18 +60,18 @@ HELP = {
 }
 BURN = {"XID_EVICTING", "XID_SPILLED"}  # so many numbers are used up before
 FRESH = ("WAL_CREATE", "WAL_MADE", "WAL_SWITCH", "WAL_RECYCLE", "WAL_UNLINK", "WAL_IMAGE",
-         "VACUUM_SWEEP")  # only a directory that was just copied comes to these soon
+         "FILE_RENAME", "XID_BOUND", "XID_PAGES", "XID_EXTEND", "VACUUM_SWEEP")  # only a directory that was just copied comes to these soon
 SETTINGS = {
     "memory.shared_buffers": 1 << 20, "memory.wal_buffers": 1 << 18, "memory.work_mem": 1 << 16,
     "wal.max_wal_size": 32 << 20, "wal.checkpoint_timeout_secs": 5,
     "wal.checkpoint_completion_percent": 10, "wal.writer_delay_ms": 50,
     "storage.buffer_writer_delay_ms": 20, "storage.autovacuum_naptime_secs": 1,
-    "mongo.cursor_timeout_secs": 1, "server.sessions_per_backend": 5,
+    "mongo.cursor_timeout_secs": 4, "server.sessions_per_backend": 5,
     "server.spare_backends_min": 2,
 }
 RING = 4096
 DEADLY = ("kill", "torn", "eio", "enospc", "error")  # to a start
-DEADLINE = 20 * SLOW
+DEADLINE = 30 * SLOW
 SCRATCH = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
@@ -289,16 +289,17 @@ def work_cell(server, cell, rng, load):
     log_at = os.path.getsize(server.log_path())
     points = Points(server)
     killer = cell.point.startswith("BURY")
+    burning = threading.Thread(target=burn, args=(server, RING + 2 * RING // 8), daemon=True)
     load = Load(server, rng.randrange(1 << 30), killer=killer).take_over(load)
     if not is_fresh(cell):
         load.start()
-    nth = rng.randint(1, max(1, min(cell.passes // 6, 40)))
+    nth = 1 if is_fresh(cell) else rng.randint(1, max(1, min(cell.passes // 12, 40)))
     extra = "," + HELP[cell.point] if cell.point in HELP else ""
     points.ask("%s=%s:%d%s" % (cell.point, cell.action, nth, extra))
     if is_fresh(cell):
         load.start()
-    if cell.point in BURN:
-        threading.Thread(target=burn, args=(server, RING + 2 * RING // 8), daemon=True).start()
+    if cell.point in BURN or is_fresh(cell):
+        burning.start()
     wait_until(lambda: points.read()[cell.point]["hits"] > 0, DEADLINE,
                "the fault happens (%s=%s:%d)" % (cell.point, cell.action, nth))
     if cell.action == "stop":
@@ -308,6 +309,8 @@ def work_cell(server, cell, rng, load):
     points.ask("%s=off%s" % (cell.point, ",LOGGED_WAL_HEAP_INSERT=off" if extra else ""))
     points.wire.close()
     cell.wrong += load.stop()
+    if burning.ident is not None:
+        burning.join(DEADLINE)
     cell.wrong += verify(load) + at_rest(server)
     with open(server.log_path(), encoding="utf-8", errors="replace") as file:
         file.seek(log_at)
