@@ -26,6 +26,7 @@
 #include "base/err.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "postmaster/verify.h"
 #include "postmaster/watchdog.h"
 #include "shmem/interrupt.h"
@@ -47,8 +48,10 @@ static err_t
 clean_up(unsigned slot)
 {
     TRY_RETURN(ledger_release_dead(slot));
+    (void)fault_pass(FAULT_BURY_HELD);
     TRY_RETURN(txn_end_dead(slot));
     catalog_end_dead(slot);
+    (void)fault_pass(FAULT_BURY_ENDED);
     return OK;
 }
 
@@ -85,7 +88,7 @@ bury(const struct undertaker_order *order, const char *crash_isolation)
 
     if (slot < 0)
         return true; /* it held nothing yet, or no longer: the usual end */
-    if (atomic_load(&proc_at((unsigned)slot)->crit) > 0) {
+    if (atomic_load(&proc_at((unsigned)slot)->crit) > 0 && !mutant(MUTANT_LEFT_CRIT)) {
         log_error("process %ld died in the middle of a change", (long)order->pid);
         return false;
     }

@@ -54,6 +54,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/mutant.h"
 #include "base/panic.h"
 #include "shmem/futex.h"
 #include "shmem/ledger.h"
@@ -432,6 +433,8 @@ lwlock_rank_name(const struct lwlock *lock)
 static void
 rouse(struct lwlock *lock)
 {
+    if (mutant(MUTANT_LEFT_ASLEEP))
+        return;
     (void)atomic_fetch_and(&lock->state, ~(WRITERS | READERS | URGENT));
     (void)atomic_fetch_add(&lock->wakes, 1);
     futex_wake(&lock->wakes, INT_MAX, CLASS_WRITER | CLASS_READER);
@@ -520,6 +523,8 @@ undo_exclusive(unsigned slot, uint64_t id, enum ledger_state state)
     struct lwlock *lock = NULL;
     uint32_t old;
 
+    if (mutant(MUTANT_LEFT_LOCK))
+        return OK;
     TRY_RETURN(find_lock(id, &lock));
     old = atomic_load(&lock->state);
     if ((old & EXCLUSIVE) == 0 || (old & VALUE) != slot + 1) {
@@ -575,6 +580,8 @@ undo_shared(unsigned slot, uint64_t id, enum ledger_state state)
     unsigned count;
     bool counted = false;
 
+    if (mutant(MUTANT_LEFT_SHARE))
+        return OK;
     TRY_RETURN(find_lock(id, &lock));
     old = atomic_load(&lock->state);
     if (state == LEDGER_HELD && ((old & EXCLUSIVE) != 0 || (old & VALUE) == 0))

@@ -28,6 +28,7 @@
 #include "base/clock.h"
 #include "base/crit.h"
 #include "base/fault.h"
+#include "base/mutant.h"
 #include "base/panic.h"
 #include "shmem/latch.h"
 #include "shmem/lwlock.h"
@@ -231,7 +232,7 @@ proc_bury(unsigned index)
     struct proc *proc = proc_at(index);
 
     invariant(proc != proc_self);
-    if (atomic_load(&proc->pid) != 0)
+    if (atomic_load(&proc->pid) != 0 && !mutant(MUTANT_LEFT_SLOT))
         give_back(proc);
     latch_mend();
 }

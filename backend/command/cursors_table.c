@@ -33,6 +33,7 @@
 #include "backend/query/run.h"
 #include "base/crit.h"
 #include "base/file.h"
+#include "base/mutant.h"
 #include "base/panic.h"
 #include "base/rand.h"
 #include "shmem/ledger.h"
@@ -147,7 +148,7 @@ release_dead(unsigned slot, uint64_t id, enum ledger_state state)
         return err_set(ERR_INTERNAL, "a dead process had cursor place %ju", (uintmax_t)id);
     place = &shared->place[id];
     lwlock_acquire(&shared->lock, LW_SHARED);
-    mine = place->state == TAKEN && place->taker == slot;
+    mine = place->state == TAKEN && place->taker == slot && !mutant(MUTANT_LEFT_CURSOR);
     lwlock_release(&shared->lock);
     if (mine)
         empty(place, (uint32_t)id);

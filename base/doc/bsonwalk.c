@@ -10,6 +10,7 @@
  */
 #include "base/doc/bsonwalk.h"
 
+#include "base/mutant.h"
 #include "base/panic.h"
 
 #define NOT_FIXED 0xff
@@ -81,7 +82,8 @@ text_size(const uint8_t *at, ptrdiff_t room)
     if (room < 5)
         return -1;
     size = bsonvalue_load32(at);
-    if (size < 1 || size > (size_t)room - 4 || at[3 + size] != 0)
+    if (size < 1 || (size > (size_t)room - 4 && !mutant(MUTANT_BSON_TEXT_UNBOUNDED)) ||
+        at[3 + size] != 0)
         return -1;
     return (ptrdiff_t)size + 4;
 }
@@ -299,7 +301,7 @@ is_utf8(struct bytes text)
 static err_t
 descend(struct check *check, const uint8_t *at, size_t size)
 {
-    if (check->depth >= check->depth_max)
+    if (check->depth >= check->depth_max + (mutant(MUTANT_BSON_UNBOUNDED) ? 1 : 0))
         return err_set(
             ERR_OVERFLOW, "invalid BSON: nested deeper than %u levels", check->depth_max);
     check->end[check->depth++] = at + size - 1;

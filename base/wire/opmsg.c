@@ -18,6 +18,7 @@
 #include "base/crc32c.h"
 #include "base/doc/bsonvalue.h"
 #include "base/doc/bsonwalk.h"
+#include "base/mutant.h"
 
 #define REQUIRED_FLAGS 0xffffu
 #define KNOWN_FLAGS    ((uint32_t)(OPMSG_CHECKSUM_PRESENT | OPMSG_MORE_TO_COME))
@@ -91,7 +92,8 @@ opmsg_frame(struct bytes input, size_t size_max, struct bytes *frame, size_t *wa
     if (input.size < sizeof size)
         return OPMSG_MORE;
     size = bsonvalue_load32(input.data);
-    if (size < OPMSG_HEADER_SIZE || size > size_max || size > INT32_MAX)
+    if (size < OPMSG_HEADER_SIZE ||
+        ((size > size_max || size > INT32_MAX) && !mutant(MUTANT_OPMSG_UNBOUNDED)))
         return OPMSG_BROKEN;
     *wanted = size;
     if (input.size < size)

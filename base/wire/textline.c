@@ -11,6 +11,7 @@
 #include "base/wire/textline.h"
 
 #include "base/doc/bsonwalk.h"
+#include "base/mutant.h"
 #include "base/panic.h"
 
 #define STRIDE 64
@@ -100,7 +101,8 @@ textline_next(
         input = (struct bytes){ input.data + skipped, input.size - skipped };
     }
 
-    reach = input.size < framer->limit ? input.size : framer->limit; /* L1 */
+    reach = input.size < framer->limit || mutant(MUTANT_TEXT_UNBOUNDED) ? input.size
+                                                                        : framer->limit; /* L1 */
     if (reach > framer->searched)
         newline = memchr(input.data + framer->searched, '\n', reach - framer->searched);
     if (newline != NULL) {

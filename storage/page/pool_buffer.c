@@ -48,6 +48,7 @@
 #include "base/clock.h"
 #include "base/crit.h"
 #include "base/fault.h"
+#include "base/mutant.h"
 #include "base/panic.h"
 #include "shmem/proc.h"
 #include "storage/page/datafile.h"
@@ -526,6 +527,8 @@ release_pin(unsigned slot, uint64_t id, enum ledger_state ledger)
     err_t err;
 
     (void)ledger;
+    if (mutant(MUTANT_LEFT_PIN))
+        return OK;
     if (id == 0 || id > shared->count)
         return err_set(ERR_INTERNAL, "could not unpin buffer %ju: there is none", (uintmax_t)id);
     buffer = pool_buffer_at((buffer_t)id);
@@ -570,6 +573,8 @@ release_io(unsigned slot, uint64_t id, enum ledger_state state)
     uint32_t owner = slot + 1;
 
     (void)state;
+    if (mutant(MUTANT_LEFT_IO))
+        return OK;
     if (id == 0 || id > shared->count)
         return err_set(
             ERR_INTERNAL, "could not end I/O of buffer %ju: there is none", (uintmax_t)id);

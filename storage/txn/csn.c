@@ -36,6 +36,7 @@
 #include "base/crit.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/panic.h"
 #include "shmem/lwlock.h"
 #include "storage/page/datafile.h"
@@ -477,8 +478,9 @@ ring_value(xid_t xid, uint64_t *value)
     for (unsigned turn = 0;; turn++) {
         if (xid < csn_ring_low())
             return false;
+        (void)fault_pass(FAULT_RING_READ);
         *value = atomic_load_explicit(entry_of(xid), memory_order_acquire);
-        if (xid < csn_ring_low()) /* N2 */
+        if (xid < csn_ring_low() && !mutant(MUTANT_RING_UNCHECKED)) /* N2 */
             return false;
         if (*value != RING_COMMITTING)
             return true;
@@ -594,7 +596,8 @@ csn_commit(struct place *place, buffer_t buffer)
         crit_begin();
         if (begin_ending(place)) {
             invariant(buffer == 0);
-            atomic_store(entry, RING_COMMITTING);
+            if (!mutant(MUTANT_COMMIT_UNMARKED))
+                atomic_store(entry, RING_COMMITTING);
             (void)fault_pass(FAULT_COMMIT_MARKED);
             csn = txntable_give_csn();
             (void)fault_pass(FAULT_COMMIT_DRAWN);

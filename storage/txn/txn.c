@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/panic.h"
 #include "shmem/condition.h"
 #include "shmem/counters.h"
@@ -580,7 +581,7 @@ end_dead_place(struct place *place, unsigned slot)
     }
     if (xid != 0) {
         TRY_RETURN(clog_get(xid, &fate));
-        if (fate == XID_COMMITTED) {
+        if (fate == XID_COMMITTED && !mutant(MUTANT_LEFT_COMMIT)) {
             TRY_RETURN(finish_commit(place, xid));
         } else {
             if (fate == XID_RUNNING)
@@ -601,7 +602,7 @@ txn_end_dead(unsigned slot)
     uint32_t at = 0;
 
     while ((place = txntable_walk(&at)) != NULL) {
-        if (atomic_load(&place->owner) == slot + 1)
+        if (atomic_load(&place->owner) == slot + 1 && !mutant(MUTANT_LEFT_XID))
             TRY_RETURN(end_dead_place(place, slot));
     }
     return OK;

@@ -26,6 +26,7 @@
 #include "base/crit.h"
 #include "base/fault.h"
 #include "base/hash.h"
+#include "base/mutant.h"
 #include "base/panic.h"
 #include "shmem/ledger.h"
 #include "shmem/lwlock.h"
@@ -275,7 +276,8 @@ txntable_bury(struct place *place, unsigned slot)
 {
     invariant(atomic_load(&place->xid) == 0);
     if (txntable_index(place) < shared->own_count) {
-        atomic_store(&place->csn, 0);
+        if (!mutant(MUTANT_LEFT_SNAPSHOT))
+            atomic_store(&place->csn, 0);
         atomic_store(&place->waits_for, 0);
         return;
     }
@@ -295,7 +297,7 @@ txntable_snapshot(struct place *place, struct snapshot *snapshot)
     (void)fault_pass(FAULT_SNAPSHOT_TAKEN);
     for (;;) {
         atomic_store(&place->csn, csn); /* P2 */
-        if (atomic_load(&shared->wanted) <= csn)
+        if (atomic_load(&shared->wanted) <= csn || mutant(MUTANT_WANTED_UNCHECKED))
             break;
         csn = atomic_load(&shared->next_csn);
     }

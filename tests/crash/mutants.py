@@ -1,0 +1,234 @@
+#!/usr/bin/python3
+"""Leave out one thing at a time (base/lists/mutants.def), and see that a test turns red for each.
+
+Who finds a mutant stands in FINDERS: cells of the sweep, a race of this file, or a unit test.  A race
+and a unit test are run without the mutant, too, and must be green then.
+
+    ./dev mutants [MUTANT…]
+"""
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+os.environ.setdefault("BUILD", "build-faults")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import faultload  # noqa: E402
+import sweep  # noqa: E402
+from faultload import COLLECTION, Wire, burn  # noqa: E402
+from server import BUILD, ROOT, SLOW, become_subreaper  # noqa: E402
+
+faultload.HANG = 6 * SLOW
+
+
+# ---- races: each yields what is wrong ----
+def two_documents(server):
+    wire = Wire(server)
+    wire.write({"insert": COLLECTION, "documents": [{"_id": i, "v": 0} for i in range(2)]})
+    return wire
+
+
+def in_background(call, *arguments):
+    thread = threading.Thread(target=call, args=arguments, daemon=True)
+    thread.start()
+    return thread
+
+
+def half_a_commit(server):
+    """While a commit has drawn its number and not shown it: a snapshot sees all of it or nothing."""
+    writer, reader, points = two_documents(server), Wire(server), sweep.Points(server)
+    points.ask("COMMIT_DRAWN=delay")
+    update = in_background(writer.write, {"update": COLLECTION, "updates": [
+        {"q": {}, "u": {"$set": {"v": 1}}, "multi": True}]})
+    cursors = []
+    while update.is_alive():
+        reply = reader.ask({"find": COLLECTION, "sort": {"_id": 1}, "batchSize": 1})["cursor"]
+        cursors.append((reply["id"], reply["firstBatch"][0]["v"]))
+    points.ask("COMMIT_DRAWN=off")
+    wrong = []
+    for cursor, first in cursors:
+        rest = reader.ask({"getMore": cursor, "collection": COLLECTION})["cursor"]["nextBatch"]
+        if rest[0]["v"] != first:
+            wrong.append("a snapshot saw %d, then %d" % (first, rest[0]["v"]))
+    return wrong
+
+
+def late_snapshot(server):
+    """While a reader has read its number and not published it: what it needs may be pruned, and it
+    must notice."""
+    writer, reader, points = two_documents(server), Wire(server), sweep.Points(server)
+    reader.ask({"find": COLLECTION})
+    wrong = []
+    for _ in range(5):
+        found = []
+        points.ask("SNAPSHOT_TAKEN=stop:1")
+        asked = in_background(lambda: found.append(
+            reader.ask({"find": COLLECTION})["cursor"]["firstBatch"]))
+        sweep.wait_until(lambda: sweep.stopped_process(server), sweep.DEADLINE, "it stops")
+        for n in range(300):
+            writer.write({"update": COLLECTION, "updates": [
+                {"q": {"_id": 1}, "u": {"$set": {"v": n, "p": "x" * 900}}}]})
+        os.kill(sweep.stopped_process(server), signal.SIGCONT)
+        asked.join()
+        if not found or len(found[0]) != 2:
+            wrong.append("a scan saw %s of 2 documents" % (len(found[0]) if found else "nothing"))
+    return wrong
+
+
+def old_entry(server):
+    """While a reader is about to read an entry of the ring: it is given to another number."""
+    wire, reader, points = Wire(server), Wire(server), sweep.Points(server)
+    reader.ask({"find": COLLECTION})
+    wire.write({"insert": COLLECTION, "documents": [{"_id": 1}]})
+    found = []
+    points.ask("RING_READ=stop:1")
+    asked = in_background(lambda: found.append(
+        reader.ask({"find": COLLECTION})["cursor"]["firstBatch"]))
+    sweep.wait_until(lambda: sweep.stopped_process(server), sweep.DEADLINE, "it stops")
+    pid = sweep.stopped_process(server)
+    burn(server, 2 * sweep.RING)
+    os.kill(pid, signal.SIGCONT)
+    asked.join()
+    return [] if found and len(found[0]) == 1 else ["a committed document was not seen"]
+
+
+def lost_cursor(server):
+    """A backend dies with a cursor that nobody was told of: its place is free again."""
+    wire, points = two_documents(server), sweep.Points(server)
+    points.ask("CURSOR_TAKEN=kill:1")
+    try:
+        wire.ask({"find": COLLECTION, "batchSize": 1})
+        return ["nobody died"]
+    except sweep.Unknown:
+        pass
+
+    def cursors():
+        return Wire(server).ask({"serverStatus": 1, "held": True}, "admin")["held"]["cursors"]
+
+    until = time.monotonic() + 3 * SLOW
+    while cursors() > 0 and time.monotonic() < until:
+        time.sleep(0.05)
+    return ["%d cursors are left over" % cursors()] if cursors() > 0 else []
+
+
+# ---- who finds what ----
+class Cells:
+    """Cells of the sweep, point=action; each several times."""
+
+    def __init__(self, *cells):
+        self.cells = [cell.split("=") for cell in cells]
+
+    def __str__(self):
+        return "the sweep, " + ", ".join("%s=%s" % tuple(cell) for cell in self.cells)
+
+    def run(self, template, infos):
+        wrong = []
+        cells = [sweep.Cell(point, action, "work", 60, infos[point]["kind"])
+                 for point, action in self.cells * 3]
+        for seed, cell in enumerate(cells):
+            wrong += sweep.run_group(template, [cell], seed)[0].wrong
+            if wrong:
+                break
+        return wrong
+
+
+class Race:
+    def __init__(self, function):
+        self.function = function
+
+    def __str__(self):
+        return "mutants.py " + self.function.__name__
+
+    def run(self, template, _infos):
+        server = sweep.new_server(template)
+        try:
+            server.start()
+            return self.function(server)
+        except (sweep.Broken, AssertionError, OSError, faultload.Refused,
+                sweep.Unknown) as error:
+            return ["%s: %s" % (type(error).__name__, str(error)[:200])]
+        finally:
+            sweep.clean_up(server)
+
+
+class Unit:
+    def __init__(self, name):
+        self.name = name
+
+    def __str__(self):
+        return "tests/unit/" + self.name
+
+    def run(self, _template, _infos):
+        try:
+            done = subprocess.run([os.path.join(BUILD, "tests/unit", self.name)], timeout=60 * SLOW,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, check=False)
+        except subprocess.TimeoutExpired:
+            return ["it hung"]
+        return [] if done.returncode == 0 else ["exit code %d" % done.returncode]
+
+
+FINDERS = {
+    "LEFT_LOCK": Cells("XID_PAGES=kill"),
+    "LEFT_SHARE": Unit("shmem/test_lwlock"),
+    "LEFT_ASLEEP": Unit("shmem/test_lwlock"),
+    "LEFT_PIN": Cells("PIN_TAKEN=kill", "PAGE_ENTERED=kill"),
+    "LEFT_IO": Cells("IO_BEGUN=kill", "DATA_READ=kill"),
+    "LEFT_XID": Cells("ROW_PUT=kill"),
+    "LEFT_COMMIT": Cells("COMMIT_FLUSHED=kill"),
+    "LEFT_SNAPSHOT": Cells("ROW_PUT=kill"),
+    "LEFT_CURSOR": Race(lost_cursor),
+    "LEFT_SLOT": Cells("ROW_PUT=kill"),
+    "LEFT_CRIT": Cells("LOGGED_WAL_HEAP_INSERT=kill"),
+    "COMMIT_UNMARKED": Race(half_a_commit),
+    "WANTED_UNCHECKED": Race(late_snapshot),
+    "RING_UNCHECKED": Race(old_entry),
+    "TEXT_UNBOUNDED": Unit("base/wire/test_textline"),
+    "JSON_UNBOUNDED": Unit("base/doc/test_jsonparse"),
+    "OPMSG_UNBOUNDED": Unit("base/wire/test_opmsg"),
+    "BSON_UNBOUNDED": Unit("base/doc/test_bsonwalk"),
+    "BSON_TEXT_UNBOUNDED": Unit("base/doc/test_bsonwalk"),
+}
+
+
+def in_list():
+    with open(os.path.join(ROOT, "base/lists/mutants.def"), encoding="utf-8") as file:
+        return re.findall(r'^MUTANT\((\w+), "(.*)"\)', file.read(), re.M)
+
+
+def main():
+    become_subreaper()
+    mutants = [one for one in in_list() if not sys.argv[1:] or one[0] in sys.argv[1:]]
+    began, found, green = time.monotonic(), 0, {}
+    random.seed(1)
+    maker, template, _ = sweep.prepare()
+    try:
+        with sweep.new_server(template) as server:
+            server.start()
+            infos = sweep.Points(server).read()
+        for name, what in mutants:
+            finder = FINDERS[name]
+            if not isinstance(finder, Cells) and str(finder) not in green:
+                green[str(finder)] = finder.run(template, infos)
+            os.environ["GNEISS_MUTANT"] = name
+            wrong = finder.run(template, infos)
+            del os.environ["GNEISS_MUTANT"]
+            right = bool(wrong) and not green.get(str(finder))
+            found += right
+            print("%s %s (%s): %s" % (
+                "ok" if right else "not ok", name, what,
+                "%s: %s" % (finder, str(wrong[0])[:160]) if right else
+                "%s is red without it: %s" % (finder, green[str(finder)]) if wrong else
+                "%s does not see it" % finder), flush=True)
+    finally:
+        sweep.clean_up(maker)
+    print("# %d of %d found, %d s" % (found, len(mutants), time.monotonic() - began))
+    sys.exit(found != len(mutants))
+
+
+if __name__ == "__main__":
+    main()
