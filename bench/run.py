@@ -95,6 +95,8 @@ def measure(options, folder, groups):
             draw_curves(options, folder)
             continue
         results = GROUPS[name](options)
+        if options.only.pattern:
+            name = "part-of-" + name  # what was kept of the whole stays
         report.save(folder, name, results, options)
         report.plot(results, os.path.join(folder, name + ".svg"))
         print("\n%s\n\n%s" % (report.ratio_table(results), report.bar_table(results)))

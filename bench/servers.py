@@ -41,6 +41,19 @@ def children_of(pid):
         return [int(one) for one in file.read().split()]
 
 
+def processor_of(pid):
+    """Seconds that a process, its threads, and its living children have had of the processor."""
+    nanoseconds = 0
+    for one in [pid] + children_of(pid):
+        try:
+            for thread in os.listdir("/proc/%d/task" % one):
+                with open("/proc/%d/task/%s/schedstat" % (one, thread), encoding="ascii") as file:
+                    nanoseconds += int(file.read().split()[0])
+        except OSError:  # it has ended
+            pass
+    return nanoseconds / 1e9
+
+
 class Gneiss:
     name = "gneiss"
 
@@ -75,6 +88,10 @@ class Gneiss:
 
     def settle(self):
         pass
+
+    @property
+    def process(self):
+        return self.server.process
 
     def data(self):
         return self.server.data

@@ -85,17 +85,26 @@ class Field:
                     language, row["verb"], row["table"], count),
                 options.slice_seconds / 2,
                 max(LEAST.get(row["verb"], 20), 4 * row.get("pipeline", 0)) * clients, 10 ** 9)
-        rounds = take_turns(
-            peers, lambda peer: self.ask(languages[peer], row["verb"], row["table"], counts[peer]),
-            options.rounds, beats)
+
+        def slice_(peer):
+            server = self.servers[peer].process.pid
+            before = servers.processor_of(server)
+            took = self.ask(languages[peer], row["verb"], row["table"], counts[peer])
+            took["server"] = servers.processor_of(server) - before
+            return took
+
+        rounds = take_turns(peers, slice_, options.rounds, beats)
         for language in languages.values():
             self.clients[language].do("connect", "-", 0, 1)
         unit = row.get("unit", "operations")
-        return {"group": "wire", "name": row["name"], "documents": self.documents, "clock": "wall",
-                "kind": "1 client" if clients == 1 else "%d clients" % clients, "unit": unit,
-                "rates": {peer: [rate(one, "wall", unit) for one in slices]
-                          for peer, slices in rounds.items()},
-                "bars": row["bars"].get(clients, {})}
+        kind = "1 client" if clients == 1 else "%d clients" % clients
+        return [{"group": "wire", "name": row["name"], "documents": self.documents, "clock": clock,
+                 "kind": kind + more, "unit": unit, "bars": bars,
+                 "rates": {peer: [rate(one, clock, unit) for one in slices]
+                           for peer, slices in rounds.items()}}
+                for clock, more, bars in (
+                    ("wall", "", row["bars"].get(clients, {})),
+                    ("server", ", a second of the server's processor", {}))]
 
     def beside_idle(self):
         """Eight sessions that are busy, with and without many that are not."""
@@ -124,12 +133,15 @@ class Field:
 
 
 def run(options):
-    results = []
+    results, beside = [], []
     with Field(options) as field:
         for row in rows.WIRE:
             for clients in row.get("clients", options.clients):
                 if options.wanted(row["name"]):
-                    results.append(field.measure(row, clients))
+                    wall, processor = field.measure(row, clients)
+                    results.append(wall)
+                    if row["verb"] != "cycle":  # whose processes have ended
+                        beside.append(processor)
         if options.wanted(rows.IDLE["name"]):
             results.append(field.beside_idle())
-    return results
+    return results + beside
