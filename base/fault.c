@@ -30,6 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/delay.h"
 #include "base/log.h"
 
 #define KIND_MAX 24
@@ -201,6 +202,7 @@ fault_pass(enum fault point)
     if (point == FAULT_NONE)
         return FAULT_OFF;
     (void)atomic_fetch_add_explicit(&shared[point].passes, 1, memory_order_relaxed);
+    delay_here();
     action = action_now(&shared[point]);
     if (action != FAULT_OFF)
         (void)atomic_fetch_add(&shared[point].hits, 1);

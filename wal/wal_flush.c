@@ -41,6 +41,7 @@
 #include <time.h>
 
 #include "base/crit.h"
+#include "base/delay.h"
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -368,6 +369,7 @@ lead(lsn_t lsn)
         if (shared->sync)
             write_hint(end);
     }
+    delay_here();
     lwlock_release(&shared->lock); /* W4 */
     condition_wake(&shared->covered[round % ROUNDS]);
     condition_wake(&shared->succession);
@@ -388,6 +390,7 @@ follow(lsn_t lsn)
         none = own;
     if (!covered && none == own)
         condition = &shared->succession;
+    delay_here();
     seen = condition_prepare(condition);
     if (wal_flush_done() >= lsn || atomic_load(&shared->round) != round)
         return;

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "base/crit.h"
+#include "base/delay.h"
 #include "base/panic.h"
 #include "shmem/lwlock.h"
 #include "shmem/proc.h"
@@ -149,6 +150,7 @@ wal_ring_take(unsigned right, uint32_t size, struct wal_ring_place *place)
     shared->previous = start; /* R3 */
     atomic_store_explicit(&shared->position, end, memory_order_release);
     spin_release(&shared->spin);
+    delay_here();
     atomic_store_explicit(inserting, start, memory_order_release);
     place->start = start;
     place->end = end;

@@ -47,6 +47,7 @@
 
 #include "base/clock.h"
 #include "base/crit.h"
+#include "base/delay.h"
 #include "base/fault.h"
 #include "base/mutant.h"
 #include "base/panic.h"
@@ -245,6 +246,7 @@ pool_buffer_leave(buffer_t number, bool discard)
 
         atomic_store_explicit(&buffer->version, version | 1, memory_order_relaxed); /* B3 */
         atomic_thread_fence(memory_order_release);
+        delay_here();
         unchain(number, tag);
         atomic_store_explicit(&buffer->tag, 0, memory_order_release);
     }

@@ -34,6 +34,7 @@
 #include <time.h>
 
 #include "base/crit.h"
+#include "base/delay.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mutant.h"
@@ -480,6 +481,7 @@ ring_value(xid_t xid, uint64_t *value)
             return false;
         (void)fault_pass(FAULT_RING_READ);
         *value = atomic_load_explicit(entry_of(xid), memory_order_acquire);
+        delay_here();
         if (xid < csn_ring_low() && !mutant(MUTANT_RING_UNCHECKED)) /* N2 */
             return false;
         if (*value != RING_COMMITTING)

@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "base/crit.h"
+#include "base/delay.h"
 #include "base/fault.h"
 #include "base/hash.h"
 #include "base/mutant.h"
@@ -401,6 +402,7 @@ compute(void)
     uint32_t at = 0;
 
     atomic_store(&shared->wanted, horizon); /* P2: before any place is read */
+    delay_here();
     while ((place = txntable_walk(&at)) != NULL) {
         csn_t csn = atomic_load(&place->csn);
         xid_t xid = atomic_load(&place->xid) & ~TXNTABLE_ASSIGNING;
