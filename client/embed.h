@@ -97,6 +97,7 @@ embed_enter(struct gneiss_session *session, const char *verb)
     if (arena_used(session->op.arena) > 0)
         arena_reset(session->op.arena);
     session->op.verb = verb;
+    session->op.waits_since_ns = 0;
     if (session->timeout_ms > 0)
         embed_set_deadline(session);
     return OK;

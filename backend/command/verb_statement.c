@@ -6,6 +6,8 @@
  *       own transaction has ended: whoever waits for sections to end (a new index, a dropped file)
  *       then finds the statement's writes committed or rolled back.
  *   V2  What a statement holds, it gives back in verb_statement_end, whatever happened.
+ *   V5  A statement that gave way to another waits, holding nothing, until that one has ended:
+ * begun at once it would take up the same rows and meet it again.
  */
 #include "backend/command/verb_statement.h"
 
@@ -52,6 +54,8 @@ verb_statement_begin(
 err_t
 verb_statement_end(struct op *op, struct verb_statement *statement, err_t err, bool durable)
 {
+    xid_t winner = statement->own ? txn_lost_to(statement->txn) : 0;
+
     if (statement->own) {
         if (err == OK)
             err = txn_commit(op, statement->txn, durable);
@@ -61,6 +65,12 @@ verb_statement_end(struct op *op, struct verb_statement *statement, err_t err, b
     statement->txn = NULL;
     statement->collection = NULL;
     catalog_leave(); /* V1 */
+    if (winner != 0) {
+        err_t waited = txn_wait(op, NULL, winner); /* V5 */
+
+        if (err != OK && waited != OK)
+            return waited; /* after a commit the next one that begins will say it */
+    }
     return err;
 }
 
@@ -102,10 +112,13 @@ verb_statement_make_collection(struct op *op, const struct verb_ns *ns, struct v
 bool
 verb_statement_again(struct op *op, const struct verb_write *write, err_t err, unsigned *tries)
 {
-    if (write->txn != NULL || (err != ERR_DEADLOCK && err != ERR_WRITE_CONFLICT) ||
-        ++*tries > TRIES_MAX)
+    if (write->txn != NULL || (err != ERR_DEADLOCK && err != ERR_WRITE_CONFLICT))
         return false;
     if (op->deadline_ns != 0 && clock_now_ns() >= op->deadline_ns)
+        return false;
+    if (err == ERR_DEADLOCK) /* it has waited already, and gives way to older ones only: they end */
+        return true;
+    if (++*tries > TRIES_MAX)
         return false;
     latch_clear();
     (void)latch_wait(clock_now_ns() + PAUSE_NS * (1 + *tries % 8));

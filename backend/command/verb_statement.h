@@ -32,7 +32,8 @@ err_t verb_statement_end(
 err_t verb_statement_make_collection(struct op *op, const struct verb_ns *ns,
     struct verb_write write, struct verb_statement *statement) MUST_CHECK;
 
-/* Try a statement again that lost to another one (deadlock)?  Counts and waits a little. */
+/* Try a statement again that lost to another one?  Without end after a deadlock, for those that it
+   gives way to are fewer each time; else it counts, and waits a little. */
 bool verb_statement_again(
     struct op *op, const struct verb_write *write, err_t err, unsigned *tries);
 

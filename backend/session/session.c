@@ -36,6 +36,7 @@ session_request_begin(struct session *session, const char *verb)
     session->requests++;
     session->op.verb = verb;
     session->op.deadline_ns = 0;
+    session->op.waits_since_ns = 0;
     log_context.cmd = verb;
     if (!session->heard) {
         session->heard = true;

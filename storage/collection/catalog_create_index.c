@@ -340,7 +340,7 @@ end(struct making *making, bool ready)
 static void
 take_back(struct making *making)
 {
-    struct op op = { making->op->arena, 0, making->op->verb };
+    struct op op = { .arena = making->op->arena, .verb = making->op->verb };
     struct op *asked = making->op;
     char message[4096];
     uint8_t attached[4096];

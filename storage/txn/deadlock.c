@@ -14,10 +14,15 @@
  *       waits. A wait that is there in both was there all the time between, for an xid is waited
  *       for by a process once, and given once; so all of them stood at one moment, and a circle
  *       that stood stands.
- *   D3  The finder takes its own wait out under the lock: exactly one victim a circle.
+ *   D3  The finder takes one wait out under the lock: exactly one victim a circle.  Whose wait is
+ *       not there any more has been chosen.
+ *   D4  The victim is who began to wait last, counted from the first wait of its request, however
+ *       often that was tried again.  So the one that has waited longest of all is never chosen:
+ *       of statements that meet again and again, one after the other goes through.
  *
  * IF A PROCESS DIES waiting, its edge goes with its place (txn_end_dead).  Until then it may close
- * a circle that ends by itself: somebody is told to try again, for nothing.
+ * a circle that ends by itself: somebody is told to try again, for nothing.  If it dies having
+ * chosen another and not woken it, that one looks by itself within 100 ms.
  */
 #include "storage/txn/deadlock.h"
 
@@ -25,47 +30,74 @@
 #include "shmem/proc.h"
 #include "storage/txn/txntable.h"
 
+struct circle {
+    uint64_t met;       /* the sum of the waits; 0: no circle */
+    struct place *last; /* D4 */
+    xid_t waits_for;
+    int64_t since_ns;
+};
+
 void
-deadlock_waits_for(xid_t xid)
+deadlock_waits_for(xid_t xid, int64_t since_ns)
 {
-    atomic_store(&txntable_own()->waits_for, xid);
-}
+    struct place *own = txntable_own();
 
-/* Follow the waits from this process; the sum of what was met, 0: no circle. */
-static uint64_t
-walk(void)
-{
-    uint32_t self = proc_self->index + 1, owner = self;
-    uint64_t met = 0;
-
-    for (unsigned step = 0; step < proc_count(); step++) {
-        xid_t xid = atomic_load(&txntable_place(owner - 1)->waits_for);
-        struct place *place;
-
-        if (xid == 0 || (place = txntable_find(xid)) == NULL)
-            return 0;
-        owner = atomic_load(&place->owner);
-        if (owner == TXNTABLE_NOBODY)
-            return 0;
-        met = (met ^ xid ^ (uint64_t)owner << 48) * 0x9e3779b97f4a7c15u | 1;
-        if (owner == self)
-            return met;
-    }
-    return 0; /* a circle that this process only hangs on to: its members see to it */
+    atomic_store(&own->waits_since_ns, since_ns);
+    atomic_store(&own->waits_for, xid);
 }
 
 bool
-deadlock_found(void)
+deadlock_chose(xid_t xid)
 {
-    uint64_t met = walk();
-    bool found;
+    return atomic_load(&txntable_own()->waits_for) != xid;
+}
+
+/* Follow the waits from this process. */
+static struct circle
+walk(void)
+{
+    uint32_t self = proc_self->index + 1, owner = self;
+    struct circle circle = { .met = 0 };
+
+    for (unsigned step = 0; step < proc_count(); step++) {
+        struct place *waiter = txntable_place(owner - 1), *place;
+        xid_t xid = atomic_load(&waiter->waits_for);
+        int64_t since_ns = atomic_load(&waiter->waits_since_ns);
+
+        if (xid == 0 || (place = txntable_find(xid)) == NULL)
+            break;
+        if (circle.last == NULL || since_ns > circle.since_ns ||
+            (since_ns == circle.since_ns && waiter > circle.last)) {
+            circle.last = waiter;
+            circle.waits_for = xid;
+            circle.since_ns = since_ns;
+        }
+        owner = atomic_load(&place->owner);
+        if (owner == TXNTABLE_NOBODY)
+            break;
+        circle.met = (circle.met ^ xid ^ (uint64_t)owner << 48) * 0x9e3779b97f4a7c15u | 1;
+        if (owner == self)
+            return circle;
+    }
+    /* No circle, or one that this process only hangs on to: its members see to it. */
+    circle.met = 0;
+    return circle;
+}
+
+void
+deadlock_search(void)
+{
+    struct circle circle = walk();
+    uint64_t met = circle.met;
 
     if (met == 0)
-        return false;
+        return;
     txntable_lock();
-    found = walk() == met; /* D2 */
-    if (found)
-        deadlock_waits_for(0); /* D3 */
+    circle = walk();
+    if (circle.met == met) /* D2 */
+        (void)atomic_compare_exchange_strong(
+            &circle.last->waits_for, &(xid_t){ circle.waits_for }, 0); /* D3 */
     txntable_unlock();
-    return found;
+    if (circle.met == met && circle.last != txntable_own())
+        condition_wake(txntable_condition(circle.waits_for));
 }

@@ -50,6 +50,7 @@ struct txn {
     enum txn_isolation isolation;
     bool own_place;
     unsigned call_count;
+    xid_t lost_to; /* it was waiting for this one when it was chosen to give way */
     struct files at_commit, at_abort;
     struct {
         void (*call)(void *context, bool committed);
@@ -180,6 +181,7 @@ txn_begin(struct op *op, enum txn_isolation isolation, bool own_place, struct tx
     new->isolation = isolation;
     new->own_place = own_place;
     new->call_count = 0;
+    new->lost_to = 0;
     new->at_commit.count = new->at_abort.count = 0;
     new->snapshot.own = 0;
     new->snapshot.command = 1;
@@ -456,11 +458,11 @@ out:
 /* ---- waiting ---- */
 
 static err_t
-wait_turns(struct op *op, xid_t xid)
+wait_turns(struct op *op, xid_t xid, bool may_close)
 {
     struct condition *condition = txntable_condition(xid);
     int64_t pause_ns = txntable_deadlock_timeout_ns();
-    int64_t search_ns = clock_now_ns() + pause_ns;
+    int64_t search_ns = may_close ? 0 : clock_now_ns() + pause_ns;
 
     for (;;) {
         uint32_t seen = condition_prepare(condition);
@@ -472,13 +474,14 @@ wait_turns(struct op *op, xid_t xid)
             return OK;
         /* The wait that closes a circle finds it at its first search; later ones are for safety. */
         if (clock_now_ns() >= search_ns) {
-            if (deadlock_found()) {
-                counters_add(COUNTER_DEADLOCKS, 1);
-                return err_set(ERR_DEADLOCK,
-                    "deadlock: this transaction and others wait for each other; it may be retried");
-            }
-            pause_ns *= 2;
+            deadlock_search();
             search_ns = clock_now_ns() + pause_ns;
+            pause_ns *= 2;
+        }
+        if (deadlock_chose(xid)) {
+            counters_add(COUNTER_DEADLOCKS, 1);
+            return err_set(ERR_DEADLOCK,
+                "deadlock: this transaction and others wait for each other; it may be retried");
         }
         TRY_RETURN(condition_wait(op, condition, seen, WAIT_XID, xid));
     }
@@ -487,13 +490,27 @@ wait_turns(struct op *op, xid_t xid)
 err_t
 txn_wait(struct op *op, struct txn *waiter, xid_t xid)
 {
+    /* Who has no xid is waited for by nobody; that is what most of those are who queue for a row.
+     */
+    bool may_close = waiter != NULL && waiter->snapshot.own != 0;
+    int64_t since_ns = op != NULL && op->waits_since_ns != 0 ? op->waits_since_ns : clock_now_ns();
     err_t err;
 
     invariant(waiter == NULL || waiter->snapshot.own != xid);
-    deadlock_waits_for(xid);
-    err = wait_turns(op, xid);
-    deadlock_waits_for(0);
+    if (op != NULL)
+        op->waits_since_ns = since_ns;
+    deadlock_waits_for(xid, since_ns);
+    err = wait_turns(op, xid, may_close);
+    deadlock_waits_for(0, 0);
+    if (err == ERR_DEADLOCK && waiter != NULL)
+        waiter->lost_to = xid;
     return err;
+}
+
+xid_t
+txn_lost_to(const struct txn *txn)
+{
+    return txn->lost_to;
 }
 
 err_t
@@ -545,6 +562,7 @@ txn_unpark(struct op *op, uint32_t place, uint64_t ticket, struct txn **txn, boo
     new->isolation = (enum txn_isolation)atomic_load(&new->place->isolation);
     new->own_place = false;
     new->call_count = 0;
+    new->lost_to = 0;
     new->at_commit.count = new->at_abort.count = 0;
     new->snapshot = (struct snapshot){ .csn = atomic_load(&new->place->csn),
         .own = atomic_load(&new->place->xid),

@@ -69,9 +69,13 @@ err_t txn_at_end(
     struct txn *txn, void (*call)(void *context, bool committed), void *context) MUST_CHECK;
 
 /* Wait until `xid` has ended.  `waiter` has an xid or not.  Errors: ERR_DEADLOCK (this one is
-   chosen: the one that finds the circle), ERR_INTERRUPTED, ERR_TERMINATED, ERR_MAX_TIME.  No light
-   lock may be held. */
+   chosen: of those in the circle its request began to wait last), ERR_INTERRUPTED, ERR_TERMINATED,
+   ERR_MAX_TIME.  No light lock may be held. */
 err_t txn_wait(struct op *op, struct txn *waiter, xid_t xid) MUST_CHECK;
+
+/* After ERR_DEADLOCK: for whom `txn` waited.  Who tries again should wait for that one first,
+   holding nothing (with no waiter), or they meet again. */
+xid_t txn_lost_to(const struct txn *txn);
 
 /* Wait until every transaction that has an xid now, `waiter`'s own left out, has ended.  Errors: as
  * txn_wait. */

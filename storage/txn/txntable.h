@@ -36,12 +36,15 @@ struct place {
     _Atomic uint32_t owner; /* slot + 1; TXNTABLE_NOBODY: parked or passed on; guard: table lock */
     _Atomic uint32_t
         ending; /* 1: its ring entry is being written; only inside a critical section */
-    _Atomic uint64_t ticket;   /* +1 whenever it changes hands; guard: table lock */
-    _Atomic xid_t ended_below; /* of a parked snapshot */
-    _Atomic xid_t waits_for;   /* the owner process of an own place waits for this xid; 0: none */
-    _Atomic uint32_t use;      /* enum place_use; guard: table lock; const for own places */
-    uint32_t next_free;        /* guard: table lock; index + 1 */
-    _Atomic uint32_t command;  /* of a parked transaction */
+    _Atomic uint64_t ticket; /* +1 whenever it changes hands; guard: table lock */
+    union {
+        _Atomic xid_t ended_below;      /* of a parked snapshot */
+        _Atomic int64_t waits_since_ns; /* of an own place that waits */
+    };
+    _Atomic xid_t waits_for;  /* the owner process of an own place waits for this xid; 0: none */
+    _Atomic uint32_t use;     /* enum place_use; guard: table lock; const for own places */
+    uint32_t next_free;       /* guard: table lock; index + 1 */
+    _Atomic uint32_t command; /* of a parked transaction */
     _Atomic uint32_t isolation;
 };
 _Static_assert(sizeof(struct place) == 64, "one cache line a place");
