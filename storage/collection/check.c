@@ -1,9 +1,10 @@
 /*
  * check.c - is everything as it should be?
  *
- * For each collection: the form of its heap and of its trees, by those who know it; then that they
- * agree: every row that a snapshot sees has exactly its keys in each index that the snapshot may
- * use.  Last the catalog itself, and files that nobody owns.
+ * For each collection: every page of its heap and its trees, that it can be read; where all can,
+ * the form of the whole, by those who know it; then that they agree: every row that a snapshot sees
+ * has exactly its keys in each index that the snapshot may use.  Last the catalog itself, and files
+ * that nobody owns.
  *
  * On a live server the form of things may be looked at while it changes: what is found is noted,
  * looked at again after a pause, and told only if it was found both times.  That heap and index
@@ -23,6 +24,7 @@
 #include "storage/collection/keys.h"
 #include "storage/collection/orphans.h"
 #include "storage/page/datafile.h"
+#include "storage/page/pool.h"
 
 #define LINES_MAX  1000u /* of faults told */
 #define NOTES_MAX  256u  /* of one heap or index */
@@ -134,20 +136,48 @@ look_at_index(struct checking *checking, const void *subject)
     return index_methods(index->kind)->check(checking->op, index, note, NULL, checking, &entries);
 }
 
+/* Name every page of a file that cannot be read; yields how many. */
+static err_t
+find_damage(struct checking *checking, fileno_t file, block_t *pages, block_t *damaged)
+{
+    _Alignas(64) uint8_t page[PAGE_SIZE_MAX];
+
+    *pages = *damaged = 0;
+    if (!datafile_exists(file))
+        return OK;
+    TRY_RETURN(datafile_blocks(file, pages));
+    for (block_t block = 0; block < *pages; block++) {
+        err_t err = pool_copy((struct page_id){ file, block }, POOL_SCAN, page);
+
+        if (block % LOOK_EVERY == 0)
+            TRY_RETURN(interrupt_check(checking->op));
+        if (err == OK)
+            continue;
+        if (err != ERR_CORRUPT && err != ERR_IO)
+            return err;
+        tell(checking, "%s", err_message());
+        (*damaged)++;
+    }
+    return OK;
+}
+
 /* Damage that stopped the look itself is a fault, too, and the rest is looked at all the same. */
 static err_t
 form(struct checking *checking, err_t (*look)(struct checking *, const void *), const void *subject,
     fileno_t file)
 {
-    block_t pages = 0;
-    err_t err = look_twice(checking, look, subject);
+    block_t pages, damaged;
+    err_t err;
 
+    TRY_RETURN(find_damage(checking, file, &pages, &damaged));
+    checking->result->pages += pages;
+    if (damaged > 0)
+        return OK; /* a form with holes has no end of faults */
+    err = look_twice(checking, look, subject);
     if (err == ERR_CORRUPT || err == ERR_IO) {
         tell(checking, "%s", err_message());
         err = OK;
     }
-    if (datafile_exists(file) && datafile_blocks(file, &pages) == OK)
-        checking->result->pages += pages;
     return err;
 }
 

@@ -83,7 +83,7 @@ graveyard_empty(void)
             !atomic_compare_exchange_strong(&grave->file, &file, file | MARKED))
             continue;
         (void)fault_pass(FAULT_GRAVE_EMPTYING);
-        if (datafile_unlink((fileno_t)file) != OK) {
+        if (datafile_remove((fileno_t)file) != OK) {
             log_warn("could not remove data file %" PRIu64 ": %s", file, err_message());
             atomic_store(&grave->file, file); /* tried again by the next round */
             continue;

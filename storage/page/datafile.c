@@ -355,6 +355,18 @@ datafile_unlink(fileno_t file)
     return file_sync_dir(path);
 }
 
+err_t
+datafile_remove(fileno_t file)
+{
+    TRY_RETURN(wal_insert_reserve_shrink(sizeof file));
+    crit_begin();
+    wal_insert_begin();
+    wal_insert_data(&file, sizeof file);
+    (void)wal_insert(WAL_FILE_UNLINK, 0);
+    crit_end();
+    return datafile_unlink(file);
+}
+
 bool
 datafile_exists(fileno_t file)
 {

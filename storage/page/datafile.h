@@ -43,6 +43,9 @@ err_t datafile_create(fileno_t file, xid_t xid) MUST_CHECK;
 /* Remove now: forgets its pages in the pool first.  A missing file is fine.  Not logged: the commit
    record of the drop names the file, or it belonged to nobody. */
 err_t datafile_unlink(fileno_t file) MUST_CHECK;
+/* The same, logged first: replay makes such a file anew, and must give its room back where it was
+   given back, for on a full disk others may have it by now. */
+err_t datafile_remove(fileno_t file) MUST_CHECK;
 
 /* Pages it has, by its size; cached in shared memory. */
 err_t datafile_blocks(fileno_t file, block_t *count) MUST_CHECK;

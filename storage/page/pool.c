@@ -451,6 +451,7 @@ pool_extend(fileno_t file, enum pool_use use, buffer_t *buffer, block_t *block)
         const struct page_header *header;
         err_t err;
 
+        *buffer = 0; /* of the turn before: the disk may be full now */
         TRY_RETURN(datafile_hand_out(file, &id.block));
         (void)fault_pass(FAULT_PAGE_HANDED_OUT);
         err = pin_page(id, use, FILL_READ, buffer);

@@ -342,16 +342,18 @@ end(struct txn *txn, xid_t xid, bool committed)
 }
 
 /* Put the fate on the clog's page, if that is possible: an xid that never gets one has failed, too.
- */
+   The files that it made are named, so that replay removes them where they were removed: their
+   room may have been given to others since. */
 static void
-log_abort(xid_t xid)
+log_abort(xid_t xid, const struct files *made)
 {
+    size_t size = made != NULL ? made->count * sizeof(fileno_t) : 0;
     struct saved_error saved = { .code = 0 };
     buffer_t buffer;
 
     save_error(&saved);
-    if (wal_insert_reserve_shrink(0) == OK && clog_pin(xid, &buffer) == OK)
-        (void)clog_set(buffer, xid, XID_ABORTED, WAL_ABORT, NULL, 0);
+    if (wal_insert_reserve_shrink(size) == OK && clog_pin(xid, &buffer) == OK)
+        (void)clog_set(buffer, xid, XID_ABORTED, WAL_ABORT, size > 0 ? made->file : NULL, size);
     else
         restore_error(&saved);
 }
@@ -363,7 +365,7 @@ txn_abort(struct op *op, struct txn *txn)
 
     (void)op;
     if (xid != 0) {
-        log_abort(xid);
+        log_abort(xid, &txn->at_abort);
         (void)fault_pass(FAULT_ABORT_LOGGED);
         csn_abort(txn->place);
     }
@@ -603,7 +605,7 @@ end_dead_place(struct place *place, unsigned slot)
             TRY_RETURN(finish_commit(place, xid));
         } else {
             if (fate == XID_RUNNING)
-                log_abort(xid);
+                log_abort(xid, NULL);
             csn_abort(place);
         }
     }
@@ -719,14 +721,30 @@ const struct wal_handler txn_handler_commit = { redo_commit, describe_commit, NU
 static err_t
 redo_abort(const struct wal_record *record)
 {
-    return clog_redo(record, XID_ABORTED);
+    fileno_t file;
+
+    if (record->data.size % sizeof file != 0)
+        return err_set(
+            ERR_CORRUPT, "a rollback's record cannot name files in %zu bytes", record->data.size);
+    TRY_RETURN(clog_redo(record, XID_ABORTED));
+    for (size_t at = 0; at < record->data.size; at += sizeof file) {
+        memcpy(&file, record->data.data + at, sizeof file);
+        TRY_RETURN(datafile_unlink(file));
+    }
+    return OK;
 }
 
 static err_t
 describe_abort(const struct wal_record *record, struct buf *text)
 {
-    (void)record;
-    return buf_append_text(text, "rolled back");
+    fileno_t file;
+
+    TRY_RETURN(buf_append_text(text, "rolled back"));
+    for (size_t at = 0; at + sizeof file <= record->data.size; at += sizeof file) {
+        memcpy(&file, record->data.data + at, sizeof file);
+        TRY_RETURN(buf_printf(text, " remove %" PRIu32, file));
+    }
+    return OK;
 }
 
 const struct wal_handler txn_handler_abort = { redo_abort, describe_abort, NULL };

@@ -187,7 +187,9 @@ class Load:
             self.begin(reader_main, server.port["mongo"], self.stop)
         self.begin(noise_main, server.port["mongo"], seed, self.stop)
         for pipe, _ in self.members:
-            assert pipe.poll(60 * SLOW) and pipe.recv() == "ready"
+            first = pipe.recv() if pipe.poll(60 * SLOW) else "nothing"
+            assert first == "ready", "a client could not begin: %s" % (
+                first if isinstance(first, str) else first[1].odd)
 
     def begin(self, function, *arguments):
         here, there = multiprocessing.Pipe()

@@ -150,10 +150,14 @@ def choose(pages, count, rng):
 def flip_collection(server, base, files, wanted, rng, checks):
     pages = {page: kind for page, kind in pages_of(base, files).items() if kind != "free space"}
     sums = {"read": 0, "refused": 0, "unnamed": [], "served": []}
-    flips, missed, other = {}, [], []
+    flips, missed, other, rounds = {}, [], [], 0
     while sum(flips.values()) < wanted:
         fresh(server, base)
-        victims = choose(pages, min(len(pages) // 4, wanted - sum(flips.values())), rng)
+        # Trees in every fourth round: without a root nothing can be read.
+        rounds += 1
+        some = {page: kind for page, kind in pages.items()
+                if (kind == "btree") == (rounds % 4 == 2)}
+        victims = choose(some, min(len(some) // 4, wanted - sum(flips.values())), rng)
         for page in victims[::2]:
             flip_page(server.data, page, rng)
         server.start()

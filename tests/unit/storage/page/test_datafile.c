@@ -212,6 +212,36 @@ numbers_are_given_once_over_restarts(void **state)
 
 #ifdef GNEISS_FAULTS
 static void
+pages_in_use_and_then_a_full_disk_yield_no_buffer(void **state)
+{
+    _Alignas(64) uint8_t page[PAGE_SIZE_MAX];
+    buffer_t buffer;
+    block_t blocks;
+    block_t block;
+    fileno_t file;
+
+    (void)state;
+    fixture_open(MIB);
+    file = fixture_file();
+    fixture_fill(file, 2, 1);
+    assert_int_equal(datafile_blocks(file, &blocks), OK);
+    assert_true(blocks > 2);
+    for (block = 2; block < blocks; block++) {
+        struct page_id id = { file, block };
+
+        page_init(page, PAGE_HEAP, 0);
+        ((struct page_header *)(void *)page)->crc = page_checksum(page, id);
+        assert_int_equal(datafile_write(id, page), OK);
+    }
+    assert_true(fault_arm("data_extend=enospc"));
+    assert_int_equal(pool_extend(file, POOL_NORMAL, &buffer, &block), ERR_DISK_FULL);
+    assert_int_equal(buffer, 0);
+    assert_int_equal(pool_pin_total(), 0);
+    assert_true(fault_arm("data_extend=off"));
+    fixture_close();
+}
+
+static void
 a_full_disk_leaves_the_file_as_it_was(void **state)
 {
     buffer_t buffer;
@@ -279,6 +309,7 @@ main(void)
         cmocka_unit_test(more_files_than_are_kept_open),
         cmocka_unit_test(numbers_are_given_once_over_restarts),
 #ifdef GNEISS_FAULTS
+        cmocka_unit_test(pages_in_use_and_then_a_full_disk_yield_no_buffer),
         cmocka_unit_test(a_full_disk_leaves_the_file_as_it_was),
         cmocka_unit_test(a_page_that_cannot_be_written_stays_dirty),
 #endif
