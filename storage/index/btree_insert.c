@@ -445,6 +445,8 @@ finish_locked(const struct index *index, buffer_t left, xid_t xid, block_t *firs
     struct btree_point high;
     buffer_t parent = 0;
     bool has, raised, was_split;
+    uint16_t root_level;
+    block_t root;
     unsigned slot;
 
     *first = *then = BLOCK_NONE;
@@ -455,6 +457,11 @@ finish_locked(const struct index *index, buffer_t left, xid_t xid, block_t *firs
     TRY_RETURN(raise_if_root(index, left, &in.point, in.child, &raised));
     if (raised)
         return OK;
+    TRY_RETURN(btree_find_root(index, &root, &root_level));
+    if (root_level <= head->level) { /* N3: the root is split itself, and there is no parent yet */
+        *first = root;
+        return OK;
+    }
     TRY_RETURN(btree_find_lock(index, in.point, (uint16_t)(head->level + 1), &parent));
     if ((flags_of(parent) & BTREE_UNFINISHED) != 0) { /* N3 */
         *first = pool_id(parent).block;

@@ -3,6 +3,7 @@
  */
 #include "treefixture.h"
 
+#include "storage/index/btree_find.h"
 #include "wal/wal_insert.h"
 
 #define ENTRIES_MAX 60000
@@ -438,6 +439,55 @@ links_in_a_circle_are_damage(void **state)
     assert_true(refused > 0);
 }
 
+/* As it is when a process dies between splitting the root and putting a new one above both halves.
+ */
+static void
+forget_the_root(void)
+{
+    buffer_t meta, left;
+    uint16_t level;
+    block_t root;
+
+    OKAY(pool_pin((struct page_id){ tree.file, BTREE_META_BLOCK }, POOL_NORMAL, &meta));
+    OKAY(pool_pin((struct page_id){ tree.file, 1 }, POOL_NORMAL, &left));
+    pool_lock(left, LW_EXCLUSIVE);
+    pool_lock(meta, LW_EXCLUSIVE);
+    assert_int_equal(btree_page_meta(pool_page(meta))->level, 1);
+    btree_page_meta_of(pool_page(meta))->root = 1;
+    btree_page_meta_of(pool_page(meta))->level = 0;
+    ((struct page_header *)pool_page(left))->flags |= BTREE_UNFINISHED;
+    pool_unlock(meta);
+    pool_unlock(left);
+    pool_unpin(left);
+    pool_unpin(meta);
+    OKAY(btree_find_root(&tree, &root, &level)); /* this process believes it too */
+    assert_int_equal(level, 0);
+}
+
+static void
+the_right_half_of_an_unfinished_root_can_be_split(void **state)
+{
+    unsigned level = 0, count = 0;
+    char text[16];
+
+    (void)state;
+    for (; level == 0; count++) {
+        uint16_t root_level;
+        block_t root;
+
+        (void)snprintf(text, sizeof text, "%08u", count);
+        (void)tree_insert(bytes_of(text), row_number(count), NULL);
+        OKAY(btree_find_root(&tree, &root, &root_level));
+        level = root_level;
+    }
+    forget_the_root();
+    for (unsigned i = 0; i < 5000; i++, count++) { /* none of these goes to the left half */
+        (void)snprintf(text, sizeof text, "%08u", count);
+        (void)tree_insert(bytes_of(text), row_number(count), NULL);
+    }
+    assert_int_equal(tree_check(), count);
+}
+
 struct long_keys {
     unsigned next, count;
     uint8_t key[INDEX_KEY_MAX];
@@ -563,6 +613,8 @@ main(void)
         cmocka_unit_test_setup_teardown(
             a_unique_tree_asks_about_each_of_many, tree_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(links_in_a_circle_are_damage, tree_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(
+            the_right_half_of_an_unfinished_root_can_be_split, tree_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(
             long_keys_fit_small_pages, small_pages_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(estimates_are_near, tree_setup, fixture_teardown),
