@@ -341,9 +341,13 @@ gather(lsn_t lsn)
         __builtin_ia32_pause();
     while (ready < lsn) {
         must(write_up_to(ready)); /* perhaps it waits for room */
+        if (times == 2 * SPINS)   /* its process was stopped: to be seen */
+            proc_wait_begin(WAIT_WAL_COPY, lsn);
         linger(&times);
         ready = wal_ring_ready(position);
     }
+    if (times > 2 * SPINS)
+        proc_wait_end();
     return ready;
 }
 

@@ -258,6 +258,22 @@ wal_ring_ready(lsn_t limit)
     return limit;
 }
 
+int
+wal_ring_copier(lsn_t limit)
+{
+    int slot = -1;
+
+    for (unsigned i = 0; i < WAL_RING_LOCKS; i++) {
+        lsn_t inserting = atomic_load_explicit(&shared->right[i].inserting, memory_order_acquire);
+
+        if (inserting < limit) {
+            limit = inserting;
+            slot = lwlock_owner(&shared->right[i].lock);
+        }
+    }
+    return slot;
+}
+
 const uint8_t *
 wal_ring_at(lsn_t lsn, size_t *size)
 {

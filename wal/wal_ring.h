@@ -50,6 +50,8 @@ lsn_t wal_ring_move_redo(void);
 
 /* Everything before the result, at most `limit` (≤ the position), has been copied in. */
 lsn_t wal_ring_ready(lsn_t limit);
+/* The slot of who has not yet copied in something before `limit`; -1: nobody. */
+int wal_ring_copier(lsn_t limit);
 /* The bytes at `lsn`, contiguous for `*size`. */
 const uint8_t *wal_ring_at(lsn_t lsn, size_t *size);
 

@@ -10,6 +10,7 @@
 #include "storage/txn/txn.h"
 #include "wal/checkpoint.h"
 #include "wal/wal_flush.h"
+#include "wal/wal_ring.h"
 
 static void
 add(struct waits *waits, int slot)
@@ -81,8 +82,15 @@ waits_of(unsigned slot, struct waits *waits)
         add(waits, pool_io_owner((buffer_t)waits->object));
         break;
     case WAIT_WAL_FLUSH:
+        add(waits, wal_flush_leader());
+        break;
     case WAIT_WAL_SPACE:
         add(waits, wal_flush_leader());
+        if (waits->object > wal_ring_capacity())
+            add(waits, wal_ring_copier(waits->object - wal_ring_capacity()));
+        break;
+    case WAIT_WAL_COPY:
+        add(waits, wal_ring_copier(waits->object));
         break;
     case WAIT_CHECKPOINT:
         add(waits, checkpoint_runner());

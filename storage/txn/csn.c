@@ -40,6 +40,7 @@
 #include "base/mutant.h"
 #include "base/panic.h"
 #include "shmem/lwlock.h"
+#include "shmem/proc.h"
 #include "storage/page/datafile.h"
 #include "storage/txn/clog.h"
 #include "wal/wal_insert.h"
@@ -458,9 +459,10 @@ old_fate(xid_t xid, enum xid_fate *fate, csn_t *csn)
     }
 }
 
-/* A commit is being numbered: nanoseconds, unless its process was stopped there. */
+/* A commit is being numbered: nanoseconds, unless its process was stopped there; then it is to be
+   seen who keeps others waiting. */
 static void
-wait_turn(unsigned turn)
+wait_turn(unsigned turn, xid_t xid)
 {
     struct timespec pause = { 0, 50000 };
 
@@ -468,8 +470,11 @@ wait_turn(unsigned turn)
         __builtin_ia32_pause();
     else if (turn < 2 * SPIN_TURNS)
         sched_yield();
-    else
+    else {
+        proc_wait_begin(WAIT_XID, xid);
         nanosleep(&pause, NULL);
+        proc_wait_end();
+    }
 }
 
 /* False: not in the ring (any more). */
@@ -486,7 +491,7 @@ ring_value(xid_t xid, uint64_t *value)
             return false;
         if (*value != RING_COMMITTING)
             return true;
-        wait_turn(turn);
+        wait_turn(turn, xid);
     }
 }
 
