@@ -212,6 +212,23 @@ replay(struct recovery *recovery, const struct wal_record *record)
     return OK;
 }
 
+/* The last segment that the log is known to have reached, whether its file is there or not. */
+static uint64_t
+last_reached(const struct recovery *recovery)
+{
+    const struct wal_segment_list *list = &recovery->list;
+    lsn_t known = recovery->result->end;
+    uint64_t last;
+
+    if (known < recovery->control.checkpoint)
+        known = recovery->control.checkpoint;
+    if (known < wal_reader_flushed(recovery->reader))
+        known = wal_reader_flushed(recovery->reader);
+    last = wal_format_segment_of(known);
+    return list->count > 0 && list->number[list->count - 1] > last ? list->number[list->count - 1]
+                                                                   : last;
+}
+
 /* The log cannot be read as far as it should: err_message says why.  With wal.accept_loss it goes
    on, in a segment behind all others: pages may already carry the LSNs of what is lost, and a new
    record that had one of these would not be replayed. */
@@ -219,20 +236,18 @@ static err_t
 leave_behind(struct recovery *recovery)
 {
     struct wal_recovery *result = recovery->result;
-    uint64_t last = recovery->list.count > 0 ? recovery->list.number[recovery->list.count - 1] : 0;
+    lsn_t end = wal_format_first(last_reached(recovery) + 1);
 
     if (!recovery->accept_loss)
         return ERR_CORRUPT;
-    if (last < wal_format_segment_of(result->end))
-        last = wal_format_segment_of(result->end);
     log_error("wal.accept_loss: %s", err_message());
-    result->lost = wal_format_first(last + 1) - result->end;
+    result->lost = end - result->end;
     log_error(
         "wal.accept_loss: what the log held from %#jx on is given up.  Acknowledged writes are "
         "missing, others may be there in part: run \"gneiss check\", and start without "
         "wal.accept_loss from now on",
         (uintmax_t)result->end);
-    result->end = wal_format_first(last + 1);
+    result->end = end;
     return OK;
 }
 

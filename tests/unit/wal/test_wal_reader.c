@@ -210,6 +210,36 @@ damage_that_is_accepted_is_left_behind(void **state)
 }
 
 static void
+segments_that_are_gone_are_left_behind_too(void **state)
+{
+    struct control control;
+    uint64_t count = 0;
+    lsn_t end;
+    char folder[WAL_SEGMENT_PATH_MAX];
+
+    (void)state;
+    fixture_wal_folder(folder);
+    (void)fixture_insert(++count, 100);
+    assert_int_equal(checkpoint_run(CHECKPOINT_FAST), OK);
+    while (wal_format_segment_of(wal_insert_position()) < 4)
+        (void)fixture_insert(++count, 200000);
+    end = wal_insert_position();
+    wal_flush(end);
+    control_get(&control);
+    fixture_crash();
+    for (uint64_t number = wal_format_segment_of(control.redo); number < 16; number++)
+        assert_int_equal(wal_segment_remove(folder, number), OK);
+    assert_int_equal(fixture_try_open(), ERR_CORRUPT);
+    fixture_crash();
+    fixture_config->wal_accept_loss = true;
+    fixture_open();
+    fixture_config->wal_accept_loss = false;
+    /* No LSN is given again that a page may carry. */
+    assert_true(fixture_found.end > end);
+    assert_true(fixture_found.lost >= end - control.redo);
+}
+
+static void
 an_end_that_was_on_disk_and_is_gone_is_refused(void **state)
 {
     uint8_t zeros[64] = { 0 };
@@ -304,6 +334,7 @@ main(void)
         TEST(damage_in_the_last_group_is_found_by_the_note_of_the_last_sync),
         TEST(recovery_refuses_damage_and_names_it),
         TEST(damage_that_is_accepted_is_left_behind),
+        TEST(segments_that_are_gone_are_left_behind_too),
         TEST(an_end_that_was_on_disk_and_is_gone_is_refused),
         TEST(leftovers_of_an_end_cut_off_never_come_back),
         TEST(old_content_of_recycled_segments_is_not_read),
