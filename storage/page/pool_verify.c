@@ -14,16 +14,17 @@
 
 #define shared pool_buffer_shared
 
-/* Under the partition's lock. */
+/* Under the partition's lock.  A buffer may be in `seen` already: it had a page of another
+   partition when the walk was there.  So a circle is a chain longer than there are buffers. */
 static err_t
 walk_chain(uint32_t bucket, uint8_t *seen)
 {
     buffer_t number = atomic_load(&shared->buckets[bucket]);
 
-    while (number != 0) {
+    for (uint32_t steps = 0; number != 0; steps++) {
         const struct buffer *buffer;
 
-        if (number > shared->count || (seen[number / 8] & 1u << number % 8) != 0)
+        if (number > shared->count || steps == shared->count)
             return err_set(ERR_INTERNAL, "a chain of the pool's table is damaged");
         seen[number / 8] = (uint8_t)(seen[number / 8] | 1u << number % 8);
         buffer = pool_buffer_at(number);

@@ -2,6 +2,8 @@
  * test_pool_verify.c - what is told, and what is not, of the pool's structures after an internal
  * fault.
  */
+#include <pthread.h>
+
 #include "page_fixture.h"
 
 #include "storage/page/pool_verify.h"
@@ -120,6 +122,46 @@ a_copy_says_whether_the_disk_has_the_same(void **state)
     pool_unpin(buffer);
 }
 
+static _Atomic uint32_t stop;
+
+/* Pages come and go in all partitions. */
+static void *
+churn(void *context)
+{
+    bool right = proc_attach(PROC_BACKEND) == OK;
+
+    (void)context;
+    for (uint32_t i = 0; right && atomic_load(&stop) == 0; i++) {
+        struct page_id id = { file, i * 7 % PAGES };
+        buffer_t buffer;
+
+        right = pool_pin(id, POOL_NORMAL, &buffer) == OK;
+        if (right)
+            pool_unpin(buffer);
+    }
+    proc_detach();
+    return right ? NULL : context;
+}
+
+static void
+a_pool_whose_pages_come_and_go_is_in_order(void **state)
+{
+    pthread_t thread;
+    void *result;
+    err_t err = OK;
+
+    (void)state;
+    atomic_store(&stop, 0);
+    assert_int_equal(pthread_create(&thread, NULL, churn, &stop), 0);
+    for (int i = 0; i < 2000 && err == OK; i++)
+        err = pool_verify_table();
+    atomic_store(&stop, 1);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_null(result);
+    if (err != OK)
+        fail_msg("%s", err_message());
+}
+
 int
 main(void)
 {
@@ -129,6 +171,8 @@ main(void)
             a_chain_that_leads_nowhere_or_in_a_circle_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             a_tag_lock_or_owner_that_cannot_be_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_pool_whose_pages_come_and_go_is_in_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             a_copy_says_whether_the_disk_has_the_same, set_up, tear_down),
     };
