@@ -4,15 +4,15 @@
  * A suspect is the end of a chain of waits: others have waited for it for a second at least, and it
  * waits for nobody itself.  That alone is no fault: a checkpoint holds its lock for minutes, a
  * transaction may be long.  So what counts is whether it runs: the kernel counts how often a
- * process was switched to, and one whose count stands still has not run at all.  A process that
- * sleeps in uninterruptible I/O is left alone: it could not die, and its disk is what has to be
- * seen to.
+ * process was switched to, and its time on a processor, for one that has a processor to itself is
+ * not switched.  One whose counts stand still has not run at all.  A process that sleeps in
+ * uninterruptible I/O is left alone: it could not die, and its disk is what has to be seen to.
  *
  * INVARIANTS
- *   D1  A suspect is remembered with its slot's generation and its count of switches; if either has
- *       changed, the time begins anew.
+ *   D1  A suspect is remembered with its slot's generation and its counts; if any has changed, the
+ *       time begins anew.
  *   D2  Killed is only whose slot has the same generation and pid still.  Its pid cannot be
- * another's: it is buried by the process that looks, and no earlier.
+ *       another's: it is buried by the process that looks, and no earlier.
  */
 #include "postmaster/watchdog.h"
 
@@ -32,7 +32,7 @@
 
 struct suspect {
     uint64_t generation;
-    uint64_t switches;
+    uint64_t ran;
     int64_t since_ns;
     uint32_t look; /* the last one that suspected it */
     uint32_t waiters;
@@ -44,8 +44,32 @@ static uint32_t looks;
 
 struct life {
     char state;
-    uint64_t switches;
+    uint64_t ran; /* switches and ticks: stands still if it does not run */
 };
+
+/* Ticks that it had a processor: the 14th and 15th fields; the second may have blanks in it, and
+   ends with the last parenthesis. */
+static uint64_t
+read_ticks(pid_t pid)
+{
+    char line[512], *at;
+    uint64_t ticks = 0;
+    FILE *stat;
+
+    (void)snprintf(line, sizeof line, "/proc/%ld/stat", (long)pid);
+    stat = fopen(line, "re");
+    if (stat == NULL)
+        return 0;
+    at = fgets(line, sizeof line, stat) != NULL ? strrchr(line, ')') : NULL;
+    for (unsigned field = 2; at != NULL && field < 14; field++)
+        at = strchr(at + 1, ' ');
+    if (at != NULL) {
+        ticks = strtoull(at, &at, 10);
+        ticks += strtoull(at, NULL, 10);
+    }
+    (void)fclose(stat);
+    return ticks;
+}
 
 /* What the kernel says of a process; false: it is gone. */
 static bool
@@ -54,7 +78,7 @@ read_life(pid_t pid, struct life *life)
     char line[256];
     FILE *status;
 
-    *life = (struct life){ '?', 0 };
+    *life = (struct life){ '?', read_ticks(pid) };
     (void)snprintf(line, sizeof line, "/proc/%ld/status", (long)pid);
     status = fopen(line, "re");
     if (status == NULL)
@@ -65,7 +89,7 @@ read_life(pid_t pid, struct life *life)
         if (strncmp(line, "State:\t", 7) == 0)
             life->state = line[7];
         else if (count != NULL)
-            life->switches += strtoull(strchr(count, ':') + 1, NULL, 10);
+            life->ran += strtoull(strchr(count, ':') + 1, NULL, 10);
     }
     (void)fclose(status);
     return true;
@@ -148,9 +172,9 @@ judge(unsigned slot, int64_t timeout_ns)
         life.state == 'D')
         return;
     if (suspect->since_ns == 0 || suspect->generation != generation ||
-        suspect->switches != life.switches) { /* D1 */
+        suspect->ran != life.ran) { /* D1 */
         suspect->generation = generation;
-        suspect->switches = life.switches;
+        suspect->ran = life.ran;
         suspect->since_ns = now_ns;
     } else if (now_ns - suspect->since_ns >= timeout_ns) {
         end_process(slot, pid, suspect, life.state);
