@@ -18,10 +18,9 @@
 #include "postmaster/children.h"
 #include "postmaster/undertaker.h"
 
-#define PATIENCE_NS                                                              \
-    ((int64_t)10 * 1000000000) /* longer than a census waits for one that stands \
-                                */
-#define ORDERS_MAX 4u /* undertakers that may die over one child before everything is restarted */
+/* Longer than a census waits for one that stands. */
+#define PATIENCE_NS ((int64_t)10 * 1000000000)
+#define ORDERS_MAX  4u /* undertakers that may die over one child before everything is restarted */
 
 static struct {
     int postmaster, undertaker; /* the two ends */

@@ -46,8 +46,8 @@
 #include "postmaster/undertaker.h"
 #include "storage/collection/engine.h"
 
-#define START_WAIT_MS \
-    10000 /* for the lock and the addresses of a server that is just dying (T46) */
+/* For the lock and the addresses of a server that is just dying. */
+#define START_WAIT_MS  10000
 #define KILL_AFTER_NS  ((int64_t)5 * 1000000000)
 #define FORK_PAUSE_NS  ((int64_t)1000000000)
 #define DEATH_PAUSE_NS ((int64_t)100000000)  /* after a child that died young */

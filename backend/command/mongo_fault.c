@@ -2,9 +2,8 @@
  * mongo_fault.c - faultPoint: arm fault points of a running server, and read their passes.  Only in
  * a server that was built with them.
  *
- *     {faultPoint: "DATA_WRITE=eio:3:backend,WAL_SYNC=off"}   arms; the text is that of
- * base/fault.c {faultPoint: ""}                                        points: {NAME: {kind,
- * actions, passes, hits}}
+ *     {faultPoint: "DATA_WRITE=eio:3:backend,WAL_SYNC=off"}   arms; base/fault.c has the form
+ *     {faultPoint: ""}   answers points: {NAME: {kind, what, actions, passes, hits}}
  */
 #include "backend/command/mongo_fields.h"
 

@@ -22,7 +22,7 @@ struct conn {
     struct buf out; /* to be sent */
     bool ended;     /* the client will send no more */
     bool filled;    /* the last receive took all that there was room for */
-    bool quick_ack; /* re-arm TCP_QUICKACK after each receive (J 1.8) */
+    bool quick_ack; /* re-arm TCP_QUICKACK after each receive */
     bool loopback;
     char peer[NET_TEXT_MAX]; /* "127.0.0.1:5123" */
 };

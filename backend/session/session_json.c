@@ -2,7 +2,7 @@
  * session_json.c - the JSON-lines language: lines in, one reply each.
  *
  * All requests that have come in are answered before anything is sent, so that a pipeline costs one
- * write (J 1.8); a reply that has grown large leaves at once.  The server never speaks first.
+ * write; a reply that has grown large leaves at once.  The server never speaks first.
  *
  * INVARIANTS
  *   S1  Each line that is not blank is answered with exactly one line, in order; but for a line
