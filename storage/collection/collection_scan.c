@@ -27,8 +27,7 @@
 #define KEEP_ROW    ((size_t)1 << 20)
 #define FEW_RANGES  4u
 #define FEW_BOUNDS  256u
-#define FETCH_BEGIN 4u                 /* rows fetched ahead at first; a query may want one only */
-#define FETCH_BYTES ((size_t)64 << 10) /* rows as large as this are fetched one by one */
+#define FETCH_BEGIN 4u /* rows fetched ahead at first; a query may want one only */
 
 struct collection_scan {
     struct buf row; /* rows fetched, one behind the other; the one thing that a spare scan keeps */
@@ -71,7 +70,7 @@ begin(const struct catalog_collection *collection, const struct snapshot *snapsh
         new = malloc(sizeof *new);
         if (new == NULL)
             return err_set(ERR_MEMORY, "could not begin a scan: out of memory");
-        new->row = buf_init(HEAP_GET_MANY * (size_t)HEAP_ROW_MAX);
+        new->row = buf_init(HEAP_GET_BYTES + (size_t)HEAP_ROW_MAX);
     }
     memset(&new->heap, 0,
         offsetof(struct collection_scan, last_key) - offsetof(struct collection_scan, heap));
@@ -211,7 +210,7 @@ collection_scan_end(struct collection_scan *scan)
         return;
     }
     buf_clear(&scan->row);
-    buf_shrink(&scan->row, FETCH_BYTES);
+    buf_shrink(&scan->row, HEAP_GET_BYTES);
     spare = scan;
 }
 
@@ -326,10 +325,11 @@ fetch(struct op *op, struct collection_scan *scan, struct row_id root)
     buf_shrink(&scan->row, KEEP_ROW);
     buf_clear(&scan->row);
     scan->taken = scan->fetched = 0;
+    count++;
     TRY_RETURN(
-        heap_get_many(op, &scan->heap, &scan->snapshot, roots, count + 1, &scan->row, scan->got));
-    scan->fetched = count + 1;
-    scan->fetch = scan->row.size < FETCH_BYTES ? HEAP_GET_MANY : 1;
+        heap_get_many(op, &scan->heap, &scan->snapshot, roots, &count, &scan->row, scan->got));
+    scan->fetched = count;
+    scan->fetch = HEAP_GET_MANY;
     return OK;
 }
 

@@ -79,15 +79,17 @@ err_t heap_undo_insert(
 err_t heap_get(struct op *op, const struct heap *heap, const struct snapshot *snapshot,
     struct row_id root, struct buf *out, struct row_id *version, bool *found) MUST_CHECK;
 /* The same for some rows at once: each is appended to `out` behind the one before, and ends at
-   got[i].end; nothing of it if it is not seen. */
-#define HEAP_GET_MANY 16
+   got[i].end; nothing of it if it is not seen.  *count: how many there are; how many were got, for
+   none is begun when `out` has grown by HEAP_GET_BYTES. */
+#define HEAP_GET_MANY  16
+#define HEAP_GET_BYTES ((size_t)64 << 10)
 struct heap_got {
     struct row_id root;
     bool found;
     size_t end;
 };
 err_t heap_get_many(struct op *op, const struct heap *heap, const struct snapshot *snapshot,
-    const struct row_id *roots, size_t count, struct buf *out, struct heap_got *got) MUST_CHECK;
+    const struct row_id *roots, size_t *count, struct buf *out, struct heap_got *got) MUST_CHECK;
 /* The newest version that is committed or the transaction's own, for writers under read-committed
    rules. *busy: somebody else is changing it (then found is false: wait, look again).  Follows an
    update that moved the row to a new root: *root is set to where it is now. */

@@ -325,21 +325,22 @@ heap_get(struct op *op, const struct heap *heap, const struct snapshot *snapshot
    of one is on its way while another is looked at. */
 err_t
 heap_get_many(struct op *op, const struct heap *heap, const struct snapshot *snapshot,
-    const struct row_id *roots, size_t count, struct buf *out, struct heap_got *got)
+    const struct row_id *roots, size_t *count, struct buf *out, struct heap_got *got)
 {
     struct pool_peek peek[HEAP_GET_MANY];
     bool peeked[HEAP_GET_MANY];
+    size_t begin = out->size, done = 0;
 
     (void)op;
-    invariant(count <= HEAP_GET_MANY);
-    for (size_t i = 0; i < count; i++) {
+    invariant(*count <= HEAP_GET_MANY);
+    for (size_t i = 0; i < *count; i++) {
         peeked[i] = pool_peek((struct page_id){ heap->file, roots[i].block }, &peek[i]);
         if (peeked[i]) {
             __builtin_prefetch(peek[i].page);
             __builtin_prefetch(peek[i].page + HEAPPAGE_START + roots[i].item * 4u - 4u);
         }
     }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < *count; i++) {
         uint32_t item;
 
         if (peeked[i] && peek_item(peek[i].page, roots[i].item, &item)) {
@@ -347,14 +348,17 @@ heap_get_many(struct op *op, const struct heap *heap, const struct snapshot *sna
             __builtin_prefetch(peek[i].page + heappage_item_offset(item) + 64);
         }
     }
-    for (size_t i = 0; i < count; i++) {
-        struct get get = {
-            .heap = heap, .snapshot = snapshot, .root = roots[i], .out = out, .out_begin = out->size
-        };
+    for (; done < *count && out->size - begin < HEAP_GET_BYTES; done++) {
+        struct get get = { .heap = heap,
+            .snapshot = snapshot,
+            .root = roots[done],
+            .out = out,
+            .out_begin = out->size };
 
-        TRY_RETURN(read_row(&get, &peek[i], peeked[i]));
-        got[i] = (struct heap_got){ roots[i], get.found, out->size };
+        TRY_RETURN(read_row(&get, &peek[done], peeked[done]));
+        got[done] = (struct heap_got){ roots[done], get.found, out->size };
     }
+    *count = done;
     return OK;
 }
 

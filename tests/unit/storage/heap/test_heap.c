@@ -303,6 +303,34 @@ overflow_pages_are_used_again(void **state)
 
 /* Such a page has room for all that an empty one has, but no part of a long row may go there. */
 static void
+many_large_rows_are_not_got_at_once(void **state)
+{
+    uint8_t *row = malloc(50000);
+    struct bytes rows[4];
+    struct row_id roots[4];
+    struct heap_got got[4];
+    struct txn *txn = fixture_begin(TXN_SNAPSHOT);
+    struct buf out = buf_init((size_t)1 << 20);
+    size_t count = 4;
+
+    (void)state;
+    fill_row(row, 50000, 1, false);
+    for (int i = 0; i < 4; i++)
+        rows[i] = (struct bytes){ row, 50000 };
+    OKAY(heap_insert_many(NULL, &fixture_heap, txn, rows, 4, roots));
+    fixture_commit(txn);
+    txn = fixture_begin(TXN_SNAPSHOT);
+    OKAY(heap_get_many(NULL, &fixture_heap, txn_snapshot(txn), roots, &count, &out, got));
+    assert_int_equal(count, 2);
+    assert_true(got[0].found && got[1].found);
+    assert_int_equal(got[0].end, 50000);
+    assert_int_equal(got[1].end, 100000);
+    fixture_commit(txn);
+    buf_fini(&out);
+    free(row);
+}
+
+static void
 a_page_of_dead_items_is_passed_over(void **state)
 {
     _Alignas(8) uint8_t page[PAGE_SIZE_MAX];
@@ -556,6 +584,7 @@ main(void)
         TEST(rows_of_every_size_come_back),
         TEST(overflow_pages_are_used_again),
         TEST(a_page_of_dead_items_is_passed_over),
+        TEST(many_large_rows_are_not_got_at_once),
         TEST(many_rows_go_in_with_few_records),
         TEST(a_map_that_promises_too_much_is_corrected),
         TEST(rows_that_overlap_are_damage_and_no_more),
