@@ -269,9 +269,13 @@ class Killer(Client):
 
     def step(self):
         time.sleep(0.2)
-        backends = [pid for pid, title in self.load.server.titles().items() if "backend" in title]
-        if backends:
-            os.kill(self.rng.choice(backends), 9)
+        try:
+            titles = self.load.server.titles()
+            backends = [pid for pid, title in titles.items() if "backend" in title]
+            if backends:
+                os.kill(self.rng.choice(backends), 9)
+        except OSError:
+            pass  # it has ended by itself
 
 
 def make_burnt(server):

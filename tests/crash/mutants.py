@@ -2,10 +2,14 @@
 """Leave out one thing at a time (base/lists/mutants.def), and see that a test turns red for each.
 
 Who finds a mutant stands in FINDERS: cells of the sweep, a race of this file, or a unit test.  A race
-and a unit test are run without the mutant, too, and must be green then.
+and a unit test are run without the mutant, too, and must be green then.  A sync that is left out
+(WAL_SYNC, …) is a mutant as well: syncs.py cuts the power, with it and without.
 
-    ./dev mutants [MUTANT…]
+    ./dev mutants [MUTANT…] [--syncs 2] [--seed N]
+
+--syncs: only so many of the syncs, chosen by the seed.
 """
+import argparse
 import os
 import random
 import re
@@ -17,8 +21,10 @@ import time
 
 os.environ.setdefault("BUILD", "build-faults")
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import disk  # noqa: E402
 import faultload  # noqa: E402
 import sweep  # noqa: E402
+import syncs  # noqa: E402
 from faultload import COLLECTION, Wire, burn  # noqa: E402
 from server import BUILD, ROOT, SLOW, become_subreaper  # noqa: E402
 
@@ -65,7 +71,7 @@ def late_snapshot(server):
     wrong = []
     for _ in range(5):
         found = []
-        points.ask("SNAPSHOT_TAKEN=stop:1")
+        points.ask("SNAPSHOT_TAKEN=stop:1:backend")
         asked = in_background(lambda: found.append(
             reader.ask({"find": COLLECTION})["cursor"]["firstBatch"]))
         sweep.wait_until(lambda: sweep.stopped_process(server), sweep.DEADLINE, "it stops")
@@ -202,8 +208,42 @@ def in_list():
 
 def main():
     become_subreaper()
-    mutants = [one for one in in_list() if not sys.argv[1:] or one[0] in sys.argv[1:]]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("mutants", nargs="*")
+    parser.add_argument("--syncs", type=int)
+    parser.add_argument("--seed", type=int, default=random.randrange(10000))
+    arguments = parser.parse_args()
+    wanted = arguments.mutants
+    if arguments.syncs is not None:
+        print("# seed %d" % arguments.seed, flush=True)
+        wanted = random.Random(arguments.seed).sample(sorted(syncs.SCENES), arguments.syncs)
+    mutants = [one for one in in_list() if not wanted or one[0] in wanted]
+    points = [point for point in syncs.SCENES if not wanted or point in wanted]
     began, found, green = time.monotonic(), 0, {}
+    why = disk.why_not("ext4", "xfs") if points else ""
+    if why:
+        print("# skipped: syncs left out: %s" % why)
+        points = []
+    found += sum(leave_out_a_sync(point) for point in points)
+    if mutants:
+        found += leave_out_each(mutants, green)
+    print("# %d of %d found, %d s" % (
+        found, len(mutants) + len(points), time.monotonic() - began))
+    sys.exit(found != len(mutants) + len(points))
+
+
+def leave_out_a_sync(point):
+    with_it = syncs.run(point, False)
+    without = syncs.run(point, True)
+    right = bool(without) and not with_it
+    print("%s %s left out: %s" % ("ok" if right else "not ok", point, (
+        "after a power cut: %s" % str(without[0])[:160]) if right else
+        "red with it: %s" % with_it if with_it else "no power cut shows it"), flush=True)
+    return right
+
+
+def leave_out_each(mutants, green):
+    found = 0
     random.seed(1)
     maker, template, _ = sweep.prepare()
     try:
@@ -226,8 +266,7 @@ def main():
                 "%s does not see it" % finder), flush=True)
     finally:
         sweep.clean_up(maker)
-    print("# %d of %d found, %d s" % (found, len(mutants), time.monotonic() - began))
-    sys.exit(found != len(mutants))
+    return found
 
 
 if __name__ == "__main__":
