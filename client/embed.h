@@ -56,7 +56,8 @@ struct gneiss_collection {
     struct gneiss_session *session;
     struct gneiss_collection *next;
     struct verb_ns ns;
-    char name[]; /* database, NUL, collection, NUL */
+    uint64_t memory; /* for catalog_find_again */
+    char name[];     /* database, NUL, collection, NUL */
 };
 
 /* Copy the error under way.  `error` may be NULL.  Returns its code. */

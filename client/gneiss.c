@@ -157,6 +157,7 @@ make_collection(struct gneiss_session *session, const char *database, const char
     collection->ns =
         (struct verb_ns){ session->db->tenant, collection->name, collection->name + database_size };
     collection->session = session;
+    collection->memory = 0;
     collection->next = session->collections;
     session->collections = collection;
     *made = collection;

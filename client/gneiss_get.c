@@ -58,7 +58,8 @@ read_one(struct gneiss_collection *collection, bool *found)
     catalog_enter();
     err = txn_begin(op, TXN_READ_COMMITTED, true, &txn);
     if (err == OK) {
-        err = catalog_find(op, NULL, ns->tenant, ns->database, ns->collection, &there);
+        err = catalog_find_again(
+            op, ns->tenant, ns->database, ns->collection, &collection->memory, &there);
         if (err == OK && there != NULL)
             err = collection_get(op, txn_snapshot(txn), there, buf_bytes(&session->key),
                 &session->document, &root, found);

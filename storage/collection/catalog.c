@@ -120,6 +120,13 @@ catalog_find(struct op *op, struct txn *txn, const char *tenant, const char *dat
 }
 
 err_t
+catalog_find_again(struct op *op, const char *tenant, const char *database, const char *name,
+    uint64_t *memory, const struct catalog_collection **collection)
+{
+    return catalog_copy_find_again(op, tenant, database, name, memory, collection);
+}
+
+err_t
 catalog_find_oid(
     struct op *op, struct txn *txn, uint64_t oid, const struct catalog_collection **collection)
 {

@@ -74,6 +74,11 @@ void catalog_end_dead(unsigned slot);
    NULL: committed ones). */
 err_t catalog_find(struct op *op, struct txn *txn, const char *tenant, const char *database,
     const char *name, const struct catalog_collection **collection) MUST_CHECK;
+/* The same for names that are always the same, committed definitions only.  *memory is the
+   caller's, kept from call to call, 0 at first: what was found for these names.  Other threads may
+   use it. */
+err_t catalog_find_again(struct op *op, const char *tenant, const char *database, const char *name,
+    uint64_t *memory, const struct catalog_collection **collection) MUST_CHECK;
 err_t catalog_find_oid(struct op *op, struct txn *txn, uint64_t oid,
     const struct catalog_collection **collection) MUST_CHECK;
 const struct catalog_index *catalog_find_index(

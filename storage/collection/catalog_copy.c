@@ -12,9 +12,12 @@
  * INVARIANTS
  *   C1  What catalog_find returned in a section is not freed before its end.
  *   C2  Copies under a stamp are those of committed rows only.
+ *   C3  A copy's number is of no other copy, in whatever thread: who remembers one, remembers the
+ *       names it was found by.
  */
 #include "storage/collection/catalog_copy.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +38,7 @@
 struct copy {
     struct catalog_collection collection; /* first */
     uint64_t stamp;
+    uint64_t number;     /* C3; not 0 */
     struct arena *arena; /* holds this struct, too */
     struct copy *next_name, *next_oid;
     struct copy *next_loose;
@@ -49,6 +53,7 @@ struct pending {
     size_t file_count, file_room, oid_count, oid_room;
 };
 
+static _Atomic uint64_t numbers; /* given out; guard: none, a counter */
 static _Thread_local struct copy *by_name[BUCKETS], *by_oid[BUCKETS];
 static _Thread_local unsigned copy_count;
 static _Thread_local struct copy *last;  /* the one found last by name; in the tables, or NULL */
@@ -354,6 +359,7 @@ load_now(struct op *op, struct txn *txn, const struct catalog_row_key *key, uint
     if (copy == NULL)
         goto out;
     copy->stamp = stamp;
+    copy->number = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) + 1;
     *collection = &copy->collection;
     if (lasting) {
         add(copy);
@@ -379,6 +385,21 @@ catalog_copy_find(struct op *op, struct txn *txn, const char *tenant, const char
         return OK;
     TRY_RETURN(catalog_row_key(&key, CATALOG_ROW_COLLECTION, tenant, database, name));
     return load_now(op, changed ? txn : NULL, &key, 0, !changed, collection);
+}
+
+err_t
+catalog_copy_find_again(struct op *op, const char *tenant, const char *database, const char *name,
+    uint64_t *memory, const struct catalog_collection **collection)
+{
+    invariant(catalog_share_inside());
+    if (last != NULL && last->number == *memory && good(last)) { /* C3 */
+        *collection = &last->collection;
+        return OK;
+    }
+    TRY_RETURN(catalog_copy_find(op, NULL, tenant, database, name, collection));
+    /* One that was loaded just now is not `last` yet; it is next time. */
+    *memory = last != NULL && *collection == &last->collection ? last->number : 0;
+    return OK;
 }
 
 err_t

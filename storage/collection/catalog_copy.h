@@ -9,9 +9,11 @@
 #include "storage/collection/catalog.h"
 #include "storage/collection/catalog_row.h"
 
-/* As catalog_find and catalog_find_oid. */
+/* As catalog_find, catalog_find_again and catalog_find_oid. */
 err_t catalog_copy_find(struct op *op, struct txn *txn, const char *tenant, const char *database,
     const char *name, const struct catalog_collection **collection) MUST_CHECK;
+err_t catalog_copy_find_again(struct op *op, const char *tenant, const char *database,
+    const char *name, uint64_t *memory, const struct catalog_collection **collection) MUST_CHECK;
 err_t catalog_copy_find_oid(struct op *op, struct txn *txn, uint64_t oid,
     const struct catalog_collection **collection) MUST_CHECK;
 /* The one in the catalog now, not from the copies.  Valid until catalog_leave. */

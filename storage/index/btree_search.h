@@ -201,31 +201,49 @@ struct btree_within {
     bool has_low, has_high;
 };
 
+/* btree_search_head_of for a fence: before its end there are eight bytes of the page at least, for
+   fences stand at the end of a page, which is longer than both. */
+static inline uint64_t
+btree_search_fence_head(struct bytes key, size_t prefix)
+{
+    size_t size = key.size - prefix;
+    uint64_t whole;
+
+    if (size >= sizeof whole) {
+        memcpy(&whole, key.data + prefix, sizeof whole);
+        return be64toh(whole);
+    }
+    if (size == 0)
+        return 0;
+    memcpy(&whole, key.data + key.size - sizeof whole, sizeof whole); /* what is before is cut */
+    return be64toh(whole) << (64 - 8 * size);
+}
+
 static inline enum btree_side
 btree_search_side(
     const void *page, struct btree_point point, bool before, struct btree_within *within)
 {
     struct btree_point low = { .place = 0 }, high = { .place = 0 };
     bool has_low, has_high;
+    size_t prefix = 0;
     int order;
 
     if (!btree_search_low(page, &low, &has_low) || !btree_search_high(page, &high, &has_high))
         return BTREE_SIDE_BAD;
-    *within = (struct btree_within){ .has_low = has_low, .has_high = has_high };
     if (has_low && has_high) {
-        size_t prefix = btree_page_head(page)->prefix_size;
-
+        prefix = btree_page_head(page)->prefix_size;
         if (prefix > low.key.size || prefix > high.key.size)
             return BTREE_SIDE_BAD;
-        within->prefix = prefix <= point.key.size &&
-                                 (prefix == 0 || memcmp(point.key.data, low.key.data, prefix) == 0)
-                             ? prefix
-                             : 0;
+        if (prefix > point.key.size ||
+            (prefix > 0 && memcmp(point.key.data, low.key.data, prefix) != 0))
+            prefix = 0;
     }
-    within->head = btree_search_head_of(btree_search_behind(point.key, within->prefix));
-    within->low = has_low ? btree_search_head_of(btree_search_behind(low.key, within->prefix)) : 0;
-    within->high =
-        has_high ? btree_search_head_of(btree_search_behind(high.key, within->prefix)) : 0;
+    within->prefix = prefix;
+    within->has_low = has_low;
+    within->has_high = has_high;
+    within->head = btree_search_head_of(btree_search_behind(point.key, prefix));
+    within->low = has_low ? btree_search_fence_head(low.key, prefix) : 0;
+    within->high = has_high ? btree_search_fence_head(high.key, prefix) : 0;
     if (has_high && within->head >= within->high) {
         order = btree_search_compare(point, high);
         if (before ? order > 0 : order >= 0)

@@ -115,6 +115,46 @@ a_collection_can_be_used_by_the_transaction_that_makes_it(void **state)
     fixture_check();
 }
 
+static uint64_t
+oid_again(const char *name, uint64_t *memory)
+{
+    const struct catalog_collection *collection;
+    uint64_t oid = 0;
+
+    catalog_enter();
+    OKAY(catalog_find_again(&fixture_op, TENANT, DATABASE, name, memory, &collection));
+    if (collection != NULL) {
+        assert_string_equal(collection->name, name);
+        oid = collection->oid;
+    }
+    catalog_leave();
+    return oid;
+}
+
+static void
+a_remembered_look_up_notices_changes(void **state)
+{
+    uint64_t c = 0, d = 0, oid;
+
+    (void)state;
+    assert_int_equal(oid_again("c", &c), 0);
+    fixture_create("c");
+    fixture_create("d");
+    oid = oid_again("c", &c);
+    assert_int_not_equal(oid, 0);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(oid_again("c", &c), oid);
+        assert_int_not_equal(oid_again("d", &d), oid);
+    }
+    assert_int_equal(oid_again("c", &c), oid);
+    assert_int_equal(oid_again("c", &c), oid);
+    drop("c");
+    assert_int_equal(oid_again("c", &c), 0);
+    fixture_create("c");
+    assert_int_not_equal(oid_again("c", &c), 0);
+    assert_int_not_equal(oid_again("c", &c), oid);
+}
+
 static void
 one_name_is_given_once(void **state)
 {
@@ -415,6 +455,7 @@ main(void)
         TEST(a_dropped_collection_takes_its_files_along),
         TEST(readers_of_a_dropped_collection_go_on),
         TEST(databases_and_tenants_take_all_along),
+        TEST(a_remembered_look_up_notices_changes),
         TEST(a_renamed_collection_keeps_everything),
         TEST(rows_of_others_are_kept),
         TEST(hostile_definitions_are_refused_with_their_codes),
