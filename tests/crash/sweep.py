@@ -43,8 +43,6 @@ UNREACHED = {
     "TREE_FILLED": "indexes are built by inserting",
     "CHANGED_WAL_FILE_TRUNCATE": "nobody cuts a heap yet",
     "LOGGED_WAL_FILE_TRUNCATE": "nobody cuts a heap yet",
-    "CHANGED_WAL_FILE_UNLINK": "removal is not logged of its own",
-    "LOGGED_WAL_FILE_UNLINK": "removal is not logged of its own",
     "CHANGED_WAL_NOOP": "nobody fills space",
     "LOGGED_WAL_NOOP": "nobody fills space",
     "CHANGED_WAL_HASH_INDEX": "there are no hash indexes yet",
