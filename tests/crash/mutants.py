@@ -121,6 +121,23 @@ def lost_cursor(server):
     return ["%d cursors are left over" % cursors()] if cursors() > 0 else []
 
 
+def flushed_commit(server):
+    """A backend dies when its commit is flushed: it is a commit, though nobody was told."""
+    wire, points = two_documents(server), sweep.Points(server)
+    points.ask("COMMIT_FLUSHED=kill:1:backend")
+    try:
+        wire.write({"insert": COLLECTION, "documents": [{"_id": 2}]})
+        return ["nobody died"]
+    except sweep.Unknown:
+        pass
+    until = time.monotonic() + 3 * SLOW
+    while time.monotonic() < until:
+        if wire.ask({"find": COLLECTION, "filter": {"_id": 2}})["cursor"]["firstBatch"]:
+            return []
+        time.sleep(0.05)
+    return ["a commit that is in the log was rolled back"]
+
+
 # ---- who finds what ----
 class Cells:
     """Cells of the sweep, point=action; each several times."""
@@ -185,7 +202,7 @@ FINDERS = {
     "LEFT_PIN": Cells("PIN_TAKEN=kill", "PAGE_ENTERED=kill"),
     "LEFT_IO": Cells("IO_BEGUN=kill", "DATA_READ=kill"),
     "LEFT_XID": Cells("ROW_PUT=kill"),
-    "LEFT_COMMIT": Cells("COMMIT_FLUSHED=kill"),
+    "LEFT_COMMIT": Race(flushed_commit),
     "LEFT_SNAPSHOT": Cells("ROW_PUT=kill"),
     "LEFT_CURSOR": Race(lost_cursor),
     "LEFT_SLOT": Cells("ROW_PUT=kill"),
