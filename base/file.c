@@ -307,13 +307,10 @@ file_make_dir(const char *path, mode_t mode, bool *made)
 err_t
 file_rename(const char *from, const char *to)
 {
-    char parent[PATH_MAX];
-
-    TRY_RETURN(parent_of(to, parent, sizeof parent));
     TRY_RETURN(fail_if_armed(FAULT_FILE_RENAME, "rename", from));
     if (rename(from, to) != 0)
         return err_set_errno("could not rename %s to %s", from, to);
-    return file_sync_dir(parent);
+    return OK;
 }
 
 err_t
@@ -335,17 +332,20 @@ err_t
 file_replace(const char *path, const void *data, size_t size, mode_t mode)
 {
     char temporary[PATH_MAX];
+    char parent[PATH_MAX];
     int length = snprintf(temporary, sizeof temporary, "%s.new", path);
     int fd = -1;
     err_t err;
 
     if (length < 0 || (size_t)length >= sizeof temporary)
         return err_set(ERR_IO, "could not replace %s: the path is too long", path);
+    TRY_RETURN(parent_of(path, parent, sizeof parent));
     TRY(file_open(temporary, O_WRONLY | O_CREAT | O_TRUNC, mode, &fd, NULL));
     TRY(file_write(fd, temporary, data, size, 0, FAULT_FILE_REPLACE));
     TRY(file_sync(fd, temporary, FAULT_FILE_REPLACE_SYNC));
     file_close(fd);
-    return file_rename(temporary, path);
+    TRY_RETURN(file_rename(temporary, path));
+    return file_sync_dir(parent);
 out:
     if (fd >= 0) {
         file_close(fd);

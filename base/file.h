@@ -35,8 +35,9 @@ err_t file_size(int fd, const char *path, uint64_t *size) MUST_CHECK;
 
 err_t file_sync_dir(const char *path) MUST_CHECK;
 err_t file_make_dir(
-    const char *path, mode_t mode, bool *made) MUST_CHECK;      /* exists: *made = false */
-err_t file_rename(const char *from, const char *to) MUST_CHECK; /* and syncs the folder of `to` */
+    const char *path, mode_t mode, bool *made) MUST_CHECK; /* exists: *made = false */
+/* The new name is durable when the caller has synced its folder. */
+err_t file_rename(const char *from, const char *to) MUST_CHECK;
 err_t file_unlink(const char *path, bool *found, enum fault point) MUST_CHECK;
 
 /* Replace `path` by these bytes so that a crash leaves the old or the new ones:

@@ -153,6 +153,9 @@ run_startup(const struct child_env *env)
             (uintmax_t)info.recovery.records, (uintmax_t)info.recovery.bytes,
             (intmax_t)(info.recovery.elapsed_ns / 1000000),
             info.recovery.torn_tail ? "; a half-written last record was left out" : "");
+    if (info.recovery.compared > 0)
+        log_info("wal.check: %ju replayed pages are as they were logged",
+            (uintmax_t)info.recovery.compared);
     if (info.orphans > 0)
         log_info("removed %ju files that belonged to nobody", (uintmax_t)info.orphans);
     if (prepare_logins(context) != OK) {

@@ -164,7 +164,8 @@ mask_page(uint8_t *page, const struct wal_handler *handler)
 
 /* wal.check: is page n as it was when the record was made? */
 static err_t
-compare_page(const struct wal_record *record, unsigned n, const struct wal_handler *handler)
+compare_page(const struct wal_record *record, unsigned n, const struct wal_handler *handler,
+    uint64_t *compared)
 {
     static _Thread_local _Alignas(8) uint8_t wanted[PAGE_SIZE_MAX];
     static _Thread_local _Alignas(8) uint8_t replayed[PAGE_SIZE_MAX];
@@ -180,8 +181,10 @@ compare_page(const struct wal_record *record, unsigned n, const struct wal_handl
     mask_page(replayed, handler);
     while (at < wal_page_size && wanted[at] == replayed[at])
         at++;
-    if (at == wal_page_size)
+    if (at == wal_page_size) {
+        (*compared)++;
         return OK;
+    }
     return err_set(ERR_CORRUPT,
         "the replay of %s at %#jx differs from the page it was logged with: file %u, page %u, byte "
         "%u is %#x instead of %#x",
@@ -208,7 +211,7 @@ replay(struct recovery *recovery, const struct wal_record *record)
     TRY_RETURN(handler->redo(record));
     for (unsigned i = 0; peek_page != NULL && i < record->page_count; i++)
         if (!record->page[i].has_image && record->page[i].image.size > 0)
-            TRY_RETURN(compare_page(record, i, handler));
+            TRY_RETURN(compare_page(record, i, handler, &recovery->result->compared));
     return OK;
 }
 

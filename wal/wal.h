@@ -18,6 +18,7 @@ struct wal_recovery {
     lsn_t end;
     uint64_t records;
     uint64_t bytes;
+    uint64_t compared; /* pages that wal.check found to be as they were logged */
     int64_t elapsed_ns;
     bool clean;     /* the server had been stopped in order */
     bool torn_tail; /* a half-written last record was left out */

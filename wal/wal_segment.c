@@ -6,6 +6,9 @@
  *       fdatasync has no metadata to write.
  *   S2  The head is written by the log itself when it reaches the segment: a file whose head
  *       names another number has not been reached.
+ *   S3  A new segment that could not be synced is thrown away, and made anew from nothing: nobody
+ *       has written to it.  A folder that could not be synced is a panic, for it has the names of
+ *       segments in use, and a second sync that succeeds would prove nothing.
  *
  * IF A PROCESS DIES while it makes a segment, a file "….new" is left; wal_segment_list removes it
  * at the next start, and whoever makes that segment next writes over it.
@@ -22,6 +25,8 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/log.h"
+#include "base/panic.h"
 
 #define NAME_DIGITS 16
 #define ZEROS_SIZE  ((size_t)1 << 20)
@@ -145,6 +150,16 @@ wal_segment_listed(const struct wal_segment_list *list, uint64_t number)
            bsearch(&number, list->number, list->count, sizeof number, compare_numbers) != NULL;
 }
 
+/* S3 */
+static void
+sync_folder(const char *folder)
+{
+    if (file_sync_dir(folder) == OK)
+        return;
+    log_fatal("%s; the server stops and recovers from its log", err_message());
+    panic(__FILE__, __LINE__, "the folder of the log could not be synced");
+}
+
 static err_t
 fill(int fd, const char *path)
 {
@@ -169,6 +184,7 @@ wal_segment_create(const char *folder, uint64_t number)
     TRY(file_open(half, O_RDWR | O_CREAT | O_TRUNC, 0600, &fd, NULL));
     TRY(fill(fd, half));
     TRY(file_rename(half, path)); /* S1 */
+    sync_folder(folder);
 out:
     file_close(fd);
     if (err != OK && fd >= 0)
@@ -184,7 +200,9 @@ wal_segment_recycle(const char *folder, uint64_t from, uint64_t to)
 
     TRY_RETURN(wal_segment_path(folder, from, old_path));
     TRY_RETURN(wal_segment_path(folder, to, new_path));
-    return file_rename(old_path, new_path);
+    TRY_RETURN(file_rename(old_path, new_path));
+    sync_folder(folder);
+    return OK;
 }
 
 err_t

@@ -32,10 +32,11 @@ err_t wal_segment_list(const char *folder, bool clean, struct wal_segment_list *
 void wal_segment_list_free(struct wal_segment_list *list);
 bool wal_segment_listed(const struct wal_segment_list *list, uint64_t number);
 
-/* Make one full of zeros; durable, with its name, when it returns.  Errors: ERR_DISK_FULL, ERR_IO.
- */
+/* Make one full of zeros; durable, with its name, when it returns.  If it fails there is none of
+   that number, and it may be tried again.  A folder that cannot be synced is a panic.  Errors:
+   ERR_DISK_FULL, ERR_IO. */
 err_t wal_segment_create(const char *folder, uint64_t number) MUST_CHECK;
-/* Give a segment that is no longer needed a new number. */
+/* Give a segment that is no longer needed a new number; durable when it returns, or a panic. */
 err_t wal_segment_recycle(const char *folder, uint64_t from, uint64_t to) MUST_CHECK;
 err_t wal_segment_remove(const char *folder, uint64_t number) MUST_CHECK;
 err_t wal_segment_open(

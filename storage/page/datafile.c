@@ -19,8 +19,8 @@
  *       found it zeroed; who is handed one looks whether it is still zero (pool_extend).
  *   D3  A file whose bytes were written has SYNC_WANTED before the write is taken as done, or
  *       was synced by its writer (no entry: the table is full).
- *   D4  A failed sync is a panic: the kernel may have dropped the pages, and would say OK next
- *       time.
+ *   D4  A failed sync, of a file or of a folder, is a panic: the kernel may have dropped the
+ *       pages, and would say OK next time.
  *   D5  A number is given once: `next_number` is noted by checkpoints, and raised by the redo
  *       of WAL_FILE_CREATE.  A number lost in between belongs to a file that no log record
  *       names; making it anew empties it.
@@ -297,6 +297,23 @@ datafile_next(fileno_t *file)
     return OK;
 }
 
+static void __attribute__((noreturn)) give_up(void)
+{
+    log_fatal("%s", err_message());
+    panic(__FILE__, __LINE__, err_message());
+}
+
+/* D4.  The folder has names of other files, too, that somebody may just have been told of. */
+static void
+sync_folder_of(fileno_t file)
+{
+    char path[FILECACHE_PATH_MAX];
+
+    filecache_folder(file, path);
+    if (file_sync_dir(path) != OK)
+        give_up();
+}
+
 /* An empty file, whatever was there; its folder is synced, so that its name is durable. */
 static err_t
 make_file(fileno_t file)
@@ -308,8 +325,8 @@ make_file(fileno_t file)
     TRY_RETURN(file_open(path, O_RDWR | O_CREAT | O_TRUNC, 0600, &fd, NULL));
     file_close(fd);
     (void)fault_pass(FAULT_DATA_MADE);
-    filecache_folder(file, path);
-    return file_sync_dir(path);
+    sync_folder_of(file);
+    return OK;
 }
 
 err_t
@@ -351,8 +368,8 @@ datafile_unlink(fileno_t file)
     (void)fault_pass(FAULT_DATA_EMPTIED);
     TRY_RETURN(file_unlink(path, &found, FAULT_DATA_UNLINK));
     filecache_unlinked(file);
-    filecache_folder(file, path);
-    return file_sync_dir(path);
+    sync_folder_of(file);
+    return OK;
 }
 
 err_t
@@ -398,12 +415,6 @@ step_for(block_t blocks)
 
     step = step < STEP_MIN ? STEP_MIN : step > STEP_MAX ? STEP_MAX : step;
     return (block_t)(step / wal_page_size);
-}
-
-static void __attribute__((noreturn)) give_up(void)
-{
-    log_fatal("%s", err_message());
-    panic(__FILE__, __LINE__, err_message());
 }
 
 static void
@@ -587,6 +598,13 @@ datafile_read(struct page_id id, void *page)
     TRY_RETURN(filecache_acquire(id.file, &use));
     err = file_read(use.fd, use.path, page, wal_page_size, (uint64_t)id.block * wal_page_size, &got,
         FAULT_DATA_READ);
+    if (err == ERR_IO) {
+        char why[256];
+
+        (void)snprintf(why, sizeof why, "%s", err_message());
+        err = err_set(
+            ERR_IO, "could not read block %u of data file %08x: %s", id.block, id.file, why);
+    }
     if (err == OK && got < wal_page_size)
         err = err_set(ERR_CORRUPT,
             "could not read block %u of data file %08x (%s): it is beyond the end", id.block,

@@ -49,7 +49,8 @@ UNREACHED = {
     "LOGGED_WAL_HASH_INDEX": "there are no hash indexes yet",
 }
 # A failed write or sync of these is a panic: the server stops and recovers.
-PANICS = {(point, action) for point in ("WAL_WRITE", "WAL_SYNC", "DATA_SYNC", "CONTROL_SYNC")
+PANICS = {(point, action) for point in (
+              "WAL_WRITE", "WAL_SYNC", "DATA_SYNC", "CONTROL_SYNC", "DIR_SYNC")
           for action in ("eio", "enospc")}
 # Points that a load passes seldom: what else is armed, or done before.
 HELP = {

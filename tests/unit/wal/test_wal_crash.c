@@ -9,8 +9,10 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "base/fault.h"
+#include "wal/wal_segment.h"
 
 #define WRITERS 3
 
@@ -225,6 +227,44 @@ killed_at_each_step_all_that_was_flushed_is_found(void **state)
     log_context.process = NULL;
 }
 
+/* A new segment's own sync may fail: none is there, and it is made anew.  Its folder's may not. */
+static void
+a_segment_that_cannot_be_synced_is_made_anew_and_its_folder_is_a_panic(void **state)
+{
+    char folder[WAL_SEGMENT_PATH_MAX];
+    int status = 0;
+    bool found;
+    pid_t pid;
+    int fd;
+
+    (void)state;
+    assert_int_equal(wal_segment_folder(control_data_dir(), folder), OK);
+    assert_true(fault_arm("wal_create_sync=eio:1"));
+    assert_int_equal(wal_segment_create(folder, 100), ERR_IO);
+    assert_int_equal(wal_segment_open(folder, 100, false, &fd, &found), OK);
+    assert_false(found);
+    assert_int_equal(wal_segment_create(folder, 100), OK);
+    for (int recycle = 0; recycle < 2; recycle++) {
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            (void)signal(SIGABRT, SIG_DFL);
+            proc_self = NULL;
+            invariant(proc_attach(PROC_EMBEDDED) == OK);
+            invariant(fault_arm("dir_sync=eio:1"));
+            _exit((recycle ? wal_segment_recycle(folder, 100, 102)
+                           : wal_segment_create(folder, 101)) == OK
+                      ? 0
+                      : 1);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+        if (proc_find(pid) >= 0)
+            proc_bury((unsigned)proc_find(pid));
+    }
+    assert_true(fault_arm("dir_sync=off,wal_create_sync=off"));
+}
+
 static void
 a_full_disk_refuses_writes_and_lets_them_go_on_when_there_is_room(void **state)
 {
@@ -318,6 +358,9 @@ main(void)
             who_waits_for_a_checkpoint_asks_again_when_the_checkpointer_dies, setup,
             fixture_teardown),
 #ifdef GNEISS_FAULTS
+        cmocka_unit_test_setup_teardown(
+            a_segment_that_cannot_be_synced_is_made_anew_and_its_folder_is_a_panic, setup,
+            fixture_teardown),
         cmocka_unit_test_setup_teardown(
             killed_at_each_step_all_that_was_flushed_is_found, setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(

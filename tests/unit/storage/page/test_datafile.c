@@ -4,8 +4,11 @@
 #include "page_fixture.h"
 
 #include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 #include "base/fault.h"
+#include "base/panic.h"
 
 #define MIB ((int64_t)1 << 20)
 
@@ -211,6 +214,62 @@ numbers_are_given_once_over_restarts(void **state)
 }
 
 #ifdef GNEISS_FAULTS
+/* How a process ends that makes a file or removes one while a folder cannot be synced. */
+static int
+end_without_folders(bool remove)
+{
+    fileno_t file = fixture_file();
+    int status = 0;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)signal(SIGABRT, SIG_DFL);
+        proc_self = NULL;
+        invariant(proc_attach(PROC_EMBEDDED) == OK);
+        invariant(fault_arm("dir_sync=eio:1"));
+        _exit((remove ? datafile_unlink(file) : datafile_create(file + 1, 1)) == OK ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(fault_arm("dir_sync=off"));
+    if (proc_find(pid) >= 0)
+        proc_bury((unsigned)proc_find(pid));
+    return status;
+}
+
+static void
+a_folder_that_cannot_be_synced_is_a_panic(void **state)
+{
+    (void)state;
+    for (int remove = 0; remove < 2; remove++) {
+        int status;
+
+        fixture_open(MIB);
+        status = end_without_folders(remove);
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+        fixture_close();
+    }
+}
+
+static void
+a_page_that_cannot_be_read_is_named(void **state)
+{
+    static _Alignas(64) uint8_t page[PAGE_SIZE_MAX];
+    fileno_t file;
+    char name[32];
+
+    (void)state;
+    fixture_open(MIB);
+    file = fixture_file();
+    fixture_fill(file, 1, 9);
+    (void)snprintf(name, sizeof name, "block 7 of data file %08x", (unsigned)file);
+    assert_true(fault_arm("data_read=eio:1"));
+    assert_int_equal(datafile_read((struct page_id){ file, 7 }, page), ERR_IO);
+    assert_non_null(strstr(err_message(), name));
+    assert_int_equal(datafile_read((struct page_id){ file, 7 }, page), OK);
+    fixture_close();
+}
+
 static void
 pages_in_use_and_then_a_full_disk_yield_no_buffer(void **state)
 {
@@ -309,6 +368,8 @@ main(void)
         cmocka_unit_test(more_files_than_are_kept_open),
         cmocka_unit_test(numbers_are_given_once_over_restarts),
 #ifdef GNEISS_FAULTS
+        cmocka_unit_test(a_folder_that_cannot_be_synced_is_a_panic),
+        cmocka_unit_test(a_page_that_cannot_be_read_is_named),
         cmocka_unit_test(pages_in_use_and_then_a_full_disk_yield_no_buffer),
         cmocka_unit_test(a_full_disk_leaves_the_file_as_it_was),
         cmocka_unit_test(a_page_that_cannot_be_written_stays_dirty),
