@@ -211,6 +211,21 @@ class Oracle:
         self.may[key] = {after}
         self.acked += 1
 
+    def attempt_batch(self, rows, write, together):
+        """`write` inserts these rows, key to value; `together` if they are one change."""
+        for key, after in rows.items():
+            self.may[key] = {ABSENT, after}
+        try:
+            write()
+        except Unknown:
+            self.unknown += len(rows)
+            if together:
+                self.batches.append(list(rows))
+            raise
+        for key, after in rows.items():
+            self.may[key] = {after}
+        self.acked += len(rows)
+
 
 def one_step(oracle, writer, rng):
     kind = rng.random()
@@ -221,19 +236,11 @@ def one_step(oracle, writer, rng):
         living[key] = (0, text)
     elif kind < 0.56 and hasattr(writer, "insert_batch"):
         rows = [(oracle.new_key(), payload(rng)[:400]) for _ in range(5)]
+        oracle.attempt_batch({key: value(0, text) for key, text in rows},
+                             lambda: writer.insert_batch(rows, oracle.client),
+                             isinstance(writer, ByJson))
         for key, text in rows:
-            oracle.may[key] = {ABSENT, value(0, text)}
-        try:
-            writer.insert_batch(rows, oracle.client)
-        except Unknown:
-            oracle.unknown += len(rows)
-            if isinstance(writer, ByJson):
-                oracle.batches.append([key for key, _ in rows])
-            raise
-        for key, text in rows:
-            oracle.may[key] = {value(0, text)}
             living[key] = (0, text)
-        oracle.acked += len(rows)
     elif kind < 0.60:
         key = rng.choice(list(living))
         try:
