@@ -253,7 +253,7 @@ class Changer(Client):
         cursor = reply["cursor"]["id"]
         if cursor != 0:
             reply = self.wire.ask({"getMore": cursor, "collection": COLLECTION, "batchSize": 5})
-            if self.rng.random() < 0.2:  # stays open, and holds vacuum back until it times out
+            if self.rng.random() < 0.1:  # stays open, and holds vacuum back until it times out
                 self.wire.ask({"find": COLLECTION, "batchSize": 2})
             if reply["cursor"]["id"] != 0:
                 self.wire.ask({"killCursors": COLLECTION, "cursors": [cursor]})

@@ -65,7 +65,7 @@ SETTINGS = {
     "wal.max_wal_size": 32 << 20, "wal.checkpoint_timeout_secs": 5,
     "wal.checkpoint_completion_percent": 10, "wal.writer_delay_ms": 50,
     "storage.buffer_writer_delay_ms": 20, "storage.autovacuum_naptime_secs": 1,
-    "mongo.cursor_timeout_secs": 20, "server.sessions_per_backend": 5,
+    "mongo.cursor_timeout_secs": 8, "server.sessions_per_backend": 5,
     "server.spare_backends_min": 2,
 }
 RING = 4096
@@ -178,8 +178,9 @@ def kill_and_leave_an_orphan(server):
             pass
 
 
-def calibrate(template):
+def calibrate(template, made):
     """How often a start after a crash, and a round of all that the load does, pass each point."""
+    seldom = set(UNREACHED) | {name for name, passes in made.items() if passes > 0}
     with new_server(template) as server:
         server.start()
         load = Load(server, 1)
@@ -199,6 +200,12 @@ def calibrate(template):
         burn(server, RING + RING // 8)
         wait_for(lambda: load.changer.turn >= 48, 2 * DEADLINE, "the load does all it can again")
         after = Points(server).read()
+        until = time.monotonic() + DEADLINE
+        while time.monotonic() < until and any(
+                point["passes"] == 0 and started[name]["passes"] == 0 and name not in seldom
+                for name, point in after.items()):
+            time.sleep(0.5)  # cursors that were left open hold vacuum back for a while
+            after = Points(server).read()
         load.stop()
     return ({name: point["passes"] for name, point in started.items()},
             {name: after[name]["passes"] - before[name]["passes"] for name in after}, after)
@@ -206,9 +213,10 @@ def calibrate(template):
 
 # ---- cells ----
 class Cell:
-    def __init__(self, point, action, phase, passes, kind):
+    def __init__(self, point, action, phase, passes, kind, elsewhere=False):
         self.point, self.action, self.phase = point, action, phase
         self.passes, self.kind = passes, kind
+        self.elsewhere = elsewhere  # a start passes the point not always, and the load does too
         self.outcome, self.wrong, self.void = "", [], False
 
     def __str__(self):
@@ -248,14 +256,16 @@ def stopped_process(server):
     return None
 
 
-def let_go_of_stopped(server, rng):
+def let_go_of_stopped(server, rng, or_else=lambda: False):
     found = []
 
     def there():
         found[:] = [stopped_process(server)]
         return found[0] is not None
 
-    wait_until(there, DEADLINE, "a process is stopped")
+    wait_until(lambda: there() or or_else(), DEADLINE, "a process is stopped")
+    if not there():
+        return
     time.sleep(0.2)
     os.kill(found[0], signal.SIGKILL if rng.random() < 0.5 else signal.SIGCONT)
 
@@ -351,7 +361,7 @@ def start_and_compare(server, cell, rng):
         arm_at_start(server, "%s=%s:%d" % (cell.point, cell.action, nth) if armed else "")
         server.launch()
         if cell.action == "stop" and armed:
-            let_go_of_stopped(server, rng)
+            let_go_of_stopped(server, rng, server.answers)
         wait_until(lambda: server.answers() or server.process.poll() is not None, DEADLINE,
                    "the server starts or ends")
         if server.process.poll() is None:
@@ -380,9 +390,11 @@ def run_and_repeat(job):
     done = run_apart(job)
     for at, cell in enumerate(done):
         if cell.void:
-            again = Cell(cell.point, cell.action, cell.phase, 1, cell.kind)
+            again = Cell(cell.point, cell.action, cell.phase, 1, cell.kind, cell.elsewhere)
             done[at] = run_apart((template, [again], seed))[0]
             done[at].outcome += " (at the second try)"
+            if done[at].void and cell.elsewhere:
+                done[at].outcome, done[at].wrong = "not passed", []
     return done
 
 
@@ -471,7 +483,8 @@ def make_cells(infos, making, started, working, wanted):
             if phase == "start" and phases[0][0] == "work" and info["kind"] in ("ANY", "ALLOC"):
                 continue
             for action in info["actions"].split():
-                cells.append(Cell(name, action, phase, passes, info["kind"]))
+                cells.append(Cell(name, action, phase, passes, info["kind"],
+                                  phase == "start" and phases[0][0] == "work"))
     return cells, missing
 
 
@@ -529,7 +542,7 @@ def main():
     become_subreaper()
     maker, template, passes = prepare()
     with maker:
-        started, working, infos = calibrate(template)
+        started, working, infos = calibrate(template, passes["make"])
         cells, missing = make_cells(infos, passes["make"], started, working, arguments.points)
         if arguments.short:
             cells = choose(cells, arguments.seed)
@@ -540,6 +553,7 @@ def main():
     for text in missing:
         print("not ok %s" % text)
     wrong = sum(bool(cell.wrong) for cell in done)
+    done = [cell for cell in done if cell.outcome != "not passed"]
     print("# %d points, %d actions, %d runs, %d wrong; seed %d, %d s" % (
         len(by_point), len({cell.action for cell in done}), len(done), wrong, arguments.seed,
         time.monotonic() - began))
