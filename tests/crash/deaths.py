@@ -146,7 +146,9 @@ def restarted(server, others):
     began = time.monotonic()
     for session in others.sessions:
         session.rest()
-    with Json(server.port["json"]) as conn:  # waits in the backlog until somebody serves it
+    with Json(server.port["json"]):  # not refused; whom it meets may be about to be killed too
+        wait_for(lambda: "recovered " in others.said().rpartition(RESTART)[2], 20 * SLOW, "recovered")
+    with Json(server.port["json"]) as conn:
         conn.ping()
     outage = time.monotonic() - began
     assert RESTART in others.said(), others.said()
