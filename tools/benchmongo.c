@@ -128,6 +128,13 @@ put_id(struct bsonbuild *build, const char *key)
 }
 
 static void
+put_one_batch(struct bsonbuild *build)
+{
+    bsonbuild_int32(build, "batchSize", 1000);
+    bsonbuild_bool(build, "singleBatch", true);
+}
+
+static void
 fill_get(const struct benchwire *wire, struct bsonbuild *build)
 {
     bsonbuild_text(build, "find", wire->place.collection);
@@ -149,8 +156,7 @@ fill_scan(const struct benchwire *wire, struct bsonbuild *build)
     bsonbuild_int32(build, "_id", 1);
     bsonbuild_document_end(build);
     bsonbuild_int32(build, "limit", MAGIC_LENGTH);
-    bsonbuild_int32(build, "batchSize", 1000);
-    bsonbuild_bool(build, "singleBatch", true);
+    put_one_batch(build);
 }
 
 static void
@@ -160,8 +166,7 @@ fill_equal(const struct benchwire *wire, struct bsonbuild *build)
     bsonbuild_document_begin(build, "filter");
     bsonbuild_text(build, "name", MAGIC_NAME);
     bsonbuild_document_end(build);
-    bsonbuild_int32(build, "batchSize", 1000);
-    bsonbuild_bool(build, "singleBatch", true);
+    put_one_batch(build);
 }
 
 static void
@@ -174,8 +179,7 @@ fill_range(const struct benchwire *wire, struct bsonbuild *build)
     bsonbuild_text(build, "$lt", MAGIC_NAME_END);
     bsonbuild_document_end(build);
     bsonbuild_document_end(build);
-    bsonbuild_int32(build, "batchSize", 1000);
-    bsonbuild_bool(build, "singleBatch", true);
+    put_one_batch(build);
 }
 
 static void
