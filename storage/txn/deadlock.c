@@ -94,9 +94,11 @@ deadlock_search(void)
         return;
     txntable_lock();
     circle = walk();
-    if (circle.met == met) /* D2 */
-        (void)atomic_compare_exchange_strong(
-            &circle.last->waits_for, &(xid_t){ circle.waits_for }, 0); /* D3 */
+    if (circle.met == met) { /* D2 */
+        xid_t waited_for = circle.waits_for;
+
+        (void)atomic_compare_exchange_strong(&circle.last->waits_for, &waited_for, 0); /* D3 */
+    }
     txntable_unlock();
     if (circle.met == met && circle.last != txntable_own())
         condition_wake(txntable_condition(circle.waits_for));
