@@ -19,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/mutant.h"
+
 #define ZEROS_SIZE ((size_t)64 << 10)
 
 static err_t
@@ -193,15 +195,23 @@ file_write(
     return OK;
 }
 
-err_t
-file_sync(int fd, const char *path, enum fault point)
+static err_t
+sync_once(int fd, const char *path, enum fault point)
 {
     bool skip;
 
     TRY_RETURN(sync_if_armed(point, "sync", path, &skip));
-    if (!skip && fdatasync(fd) != 0) /* F3 */
+    if (!skip && fdatasync(fd) != 0)
         return err_set_errno("could not sync %s", path);
     return OK;
+}
+
+err_t
+file_sync(int fd, const char *path, enum fault point)
+{
+    err_t err = sync_once(fd, path, point); /* F3 */
+
+    return err != OK && mutant(MUTANT_SYNC_AGAIN) ? sync_once(fd, path, point) : err;
 }
 
 /* Where the file system cannot allocate: zeros, but only behind the present end, so that

@@ -38,6 +38,7 @@
 #include "backend/session/scoreboard.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/panic.h"
 #include "postmaster/burials.h"
 #include "postmaster/children.h"
@@ -233,7 +234,8 @@ release(pid_t pid)
 {
     struct child child;
 
-    if (children_release(pid, &child) && child.kind == CHILD_BACKEND && pm.state != CRASHED)
+    if (children_release(pid, &child) && child.kind == CHILD_BACKEND && pm.state != CRASHED &&
+        !mutant(MUTANT_LEFT_SEAT))
         scoreboard_set(child.place, SCOREBOARD_EMPTY);
 }
 

@@ -211,7 +211,8 @@ give_back(struct proc *proc)
     atomic_store(&proc->requests, 0);
     atomic_store(&proc->tid, 0);
     atomic_store(&proc->state, PROC_FREE);
-    atomic_fetch_add(&proc->generation, 1);
+    if (!mutant(MUTANT_LEFT_GENERATION))
+        atomic_fetch_add(&proc->generation, 1);
     atomic_store(&proc->pid, 0); /* S1 */
 }
 

@@ -23,6 +23,7 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "shmem/counters.h"
 #include "storage/page/datafile.h"
 #include "wal/wal_flush.h"
@@ -69,7 +70,8 @@ write_copy(struct page_id id)
 
     if (header->kind == PAGE_ZERO)
         return datafile_write(id, copy);
-    wal_flush(header->lsn); /* W1 */
+    if (!mutant(MUTANT_PAGE_BEFORE_LOG))
+        wal_flush(header->lsn); /* W1 */
     header->crc = page_checksum(copy, id);
     counters_add(COUNTER_PAGES_WRITTEN, 1);
     return datafile_write(id, copy);

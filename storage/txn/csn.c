@@ -333,7 +333,8 @@ evict(void)
 
     atomic_store(&shared->evicting, below); /* N3 */
     (void)fault_pass(FAULT_XID_EVICTING);
-    txntable_await_ending(low, below);
+    if (!mutant(MUTANT_COMMIT_UNAWAITED))
+        txntable_await_ending(low, below);
     txntable_refresh(true);
     horizon = txntable_horizon();
     for (uint64_t leaf = low / leaf_xids(); leaf < below / leaf_xids(); leaf++) {

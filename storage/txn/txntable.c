@@ -279,11 +279,12 @@ txntable_bury(struct place *place, unsigned slot)
     if (txntable_index(place) < shared->own_count) {
         if (!mutant(MUTANT_LEFT_SNAPSHOT))
             atomic_store(&place->csn, 0);
-        atomic_store(&place->waits_for, 0);
+        if (!mutant(MUTANT_LEFT_EDGE))
+            atomic_store(&place->waits_for, 0);
         return;
     }
     txntable_lock();
-    if (atomic_load(&place->owner) == slot + 1)
+    if (atomic_load(&place->owner) == slot + 1 && !mutant(MUTANT_LEFT_PLACE))
         put_back(place);
     txntable_unlock();
 }

@@ -102,6 +102,81 @@ def old_entry(server):
     return [] if found and len(found[0]) == 1 else ["a committed document was not seen"]
 
 
+def ending_commit(server):
+    """While a commit has drawn its number and not shown it: its granule of the ring is wanted."""
+    wire, points = two_documents(server), sweep.Points(server)
+    points.ask("COMMIT_DRAWN=stop:1:backend")
+    written = in_background(wire.write, {"insert": COLLECTION, "documents": [{"_id": 2}]})
+    sweep.wait_until(lambda: sweep.stopped_process(server), sweep.DEADLINE, "it stops")
+    pid = sweep.stopped_process(server)
+    burning = in_background(burn, server, 2 * sweep.RING)
+    since = [time.monotonic(), None]
+
+    def through_or_waiting():  # for a second now
+        passes = [points.read()[name]["passes"] for name in ("XID_EVICTING", "XID_SPILLED")]
+        if passes != since[1] or passes[0] == passes[1]:
+            since[:] = [time.monotonic(), passes]
+        return not burning.is_alive() or time.monotonic() - since[0] > 1
+
+    sweep.wait_until(through_or_waiting, sweep.DEADLINE, "the ring goes round, or waits")
+    os.kill(pid, signal.SIGCONT)
+    written.join()
+    burning.join()
+    found = Wire(server).ask({"find": COLLECTION})["cursor"]["firstBatch"]
+    return [] if len(found) == 3 else ["%d of 3 committed documents are seen" % len(found)]
+
+
+def failed_sync(server):
+    """A sync of the log fails: nobody is told that it is done, and all are restarted."""
+    wire, points = two_documents(server), sweep.Points(server)
+    points.ask("WAL_SYNC=eio:1")
+    try:
+        wire.write({"insert": COLLECTION, "documents": [{"_id": 2}]})
+    except sweep.Unknown:
+        return []
+    return ["a write was acknowledged whose sync had failed"]
+
+
+def lost_seats(server):
+    """Backends die with sessions, one after the other, more of them than there may be at once."""
+    points = sweep.Points(server)
+    for _ in range(6):
+        points.ask("ROW_PUT=kill:1:backend")
+        refused = "nobody died"
+        until = time.monotonic() + 3 * SLOW
+        while refused and time.monotonic() < until:
+            try:
+                Wire(server).write({"insert": COLLECTION, "documents": [{"x": 1}]})
+            except sweep.Unknown:
+                refused = ""
+            except faultload.Refused as error:
+                refused = str(error)
+                time.sleep(0.1)
+        if refused:
+            return [refused]
+    return []
+
+
+def unseen_drop(server):
+    """A backend dies when its drop is committed: another that knows the collection is told."""
+    wire, points = two_documents(server), sweep.Points(server)
+
+    def documents():
+        return len(wire.ask({"find": COLLECTION})["cursor"]["firstBatch"])
+
+    documents()
+    points.ask("CATALOG_COMMITTED=kill:1:backend")
+    try:
+        Wire(server).ask({"drop": COLLECTION})
+        return ["nobody died"]
+    except sweep.Unknown:
+        pass
+    until = time.monotonic() + 3 * SLOW
+    while documents() > 0 and time.monotonic() < until:
+        time.sleep(0.05)
+    return ["a dropped collection has %d documents" % documents()] if documents() > 0 else []
+
+
 def lost_cursor(server):
     """A backend dies with a cursor that nobody was told of: its place is free again."""
     wire, points = two_documents(server), sweep.Points(server)
@@ -160,14 +235,15 @@ class Cells:
 
 
 class Race:
-    def __init__(self, function):
-        self.function = function
+    def __init__(self, function, **settings):
+        self.function, self.settings = function, settings
 
     def __str__(self):
         return "mutants.py " + self.function.__name__
 
     def run(self, template, _infos):
         server = sweep.new_server(template)
+        server.settings = {**server.settings, **self.settings}
         try:
             server.start()
             return self.function(server)
@@ -205,11 +281,20 @@ FINDERS = {
     "LEFT_COMMIT": Race(flushed_commit),
     "LEFT_SNAPSHOT": Cells("ROW_PUT=kill"),
     "LEFT_CURSOR": Race(lost_cursor),
+    "LEFT_PLACE": Unit("storage/txn/test_txn_many"),
+    "LEFT_EDGE": Unit("storage/txn/test_txn_many"),
+    "LEFT_CATALOG": Race(unseen_drop),
+    "LEFT_SEAT": Race(lost_seats, **{"server.max_connections": 4}),
+    "LEFT_GENERATION": Unit("shmem/test_proc"),
     "LEFT_SLOT": Cells("ROW_PUT=kill"),
     "LEFT_CRIT": Cells("LOGGED_WAL_HEAP_INSERT=kill"),
     "COMMIT_UNMARKED": Race(half_a_commit),
     "WANTED_UNCHECKED": Race(late_snapshot),
     "RING_UNCHECKED": Race(old_entry),
+    "PEEK_UNCHECKED": Unit("storage/page/test_peek"),
+    "COMMIT_UNAWAITED": Race(ending_commit),
+    "PAGE_BEFORE_LOG": Unit("storage/page/test_pool"),
+    "SYNC_AGAIN": Race(failed_sync),
     "TEXT_UNBOUNDED": Unit("base/wire/test_textline"),
     "JSON_UNBOUNDED": Unit("base/doc/test_jsonparse"),
     "OPMSG_UNBOUNDED": Unit("base/wire/test_opmsg"),

@@ -103,6 +103,29 @@ a_valid_peek_saw_one_state_of_its_page(void **state)
 }
 
 static void
+a_peek_at_what_changes_is_not_valid(void **state)
+{
+#if !defined(__SANITIZE_THREAD__)
+    struct pool_peek peek;
+    buffer_t buffer;
+
+    fixture_open(MIB);
+    file = fixture_file();
+    fixture_fill(file, 1, 0);
+    assert_true(pool_peek((struct page_id){ file, 0 }, &peek) && pool_peek_valid(&peek));
+    assert_int_equal(pool_pin((struct page_id){ file, 0 }, POOL_NORMAL, &buffer), OK);
+    pool_lock(buffer, LW_EXCLUSIVE);
+    assert_true(pool_peek_valid(&peek));
+    assert_int_equal(fixture_change(buffer, PAGE_HEAP, 7, false), OK);
+    assert_false(pool_peek_valid(&peek));
+    pool_unlock(buffer);
+    pool_unpin(buffer);
+    fixture_close();
+#endif
+    (void)state;
+}
+
+static void
 what_it_costs(void **state)
 {
     enum { COUNT = 2000 };
@@ -162,6 +185,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_valid_peek_saw_one_state_of_its_page),
+        cmocka_unit_test(a_peek_at_what_changes_is_not_valid),
         cmocka_unit_test(what_it_costs),
     };
 

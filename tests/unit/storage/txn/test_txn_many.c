@@ -410,6 +410,7 @@ a_killed_process_is_ended_in_every_state(void **state)
         if (xid != 0)
             assert_int_equal(fixture_fate(xid), XID_RUNNING); /* also when its bits are set */
         bury(atomic_load(&child->slot));
+        assert_int_equal(atomic_load(&txntable_place(atomic_load(&child->slot))->waits_for), 0);
         if (where == DIES_PARKED) {
             struct txn *parked;
 
@@ -426,6 +427,7 @@ a_killed_process_is_ended_in_every_state(void **state)
         }
         assert_int_equal(txn_running(), 1);
         fixture_commit(txn);
+        assert_int_equal(txn_snapshots(), 1);
         assert_int_equal(snapshot_horizon(true), txn_snapshot(blocker)->csn);
     }
     txn_abort(NULL, blocker);
