@@ -14,14 +14,15 @@
 
 #include "base/config.h"
 
+/* Messages: whole words, so that no byte of them is padding. */
 struct undertaker_order {
     pid_t pid;
     int signal; /* that ended it; 0: it exited by itself */
-    bool again; /* an undertaker that was told of it before died over it, perhaps */
+    int again;  /* an undertaker that was told of it before died over it, perhaps */
 };
 struct undertaker_report {
     pid_t pid;
-    bool buried; /* false: restart */
+    int buried; /* 0: restart */
 };
 
 /* Is this how a process ends that did something wrong itself?  Else it was ended from outside. */
