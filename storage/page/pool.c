@@ -36,7 +36,7 @@
 
 #define shared pool_buffer_shared
 
-#define PLACES           256u /* of the private cache: page → buffer */
+#define PLACES           4096u /* of the private cache: page → buffer */
 #define RING_BYTES_SCAN  ((size_t)256 << 10)
 #define RING_BYTES_WRITE ((size_t)1 << 20)
 #define RING_MAX         256u /* buffers of a ring: 1 MiB of the smallest pages */
@@ -46,40 +46,32 @@
 
 /* ---- where a page was last seen by this process ---- */
 
-struct place {
-    uint64_t tag;
-    buffer_t buffer;
-    uint32_t pad;
-};
-
-static _Thread_local struct place places[PLACES];
+/* Numbers of buffers, or 0; whether one still has the page, its tag says. */
+static _Thread_local buffer_t places[PLACES];
 
 /* Where the page would be noted. */
-static inline struct place *
+static inline buffer_t *
 place_for(uint64_t tag)
 {
-    return &places[(tag ^ tag >> 32) * 0x9e3779b97f4a7c15u >> 56];
+    return &places[pool_buffer_hash(tag) % PLACES];
 }
 
 /* Look in the table, and note what was seen. */
-static buffer_t __attribute__((noinline)) place_anew(struct place *place, uint64_t tag)
+static buffer_t __attribute__((noinline)) place_anew(uint64_t tag)
 {
-    buffer_t number = pool_buffer_glance(tag);
-
-    *place = (struct place){ number != 0 ? tag : 0, number, 0 };
-    return number;
+    return *place_for(tag) = pool_buffer_glance(tag);
 }
 
 /* The buffer in which the page is, perhaps; 0: not seen. */
 static inline buffer_t
 place_of(uint64_t tag)
 {
-    struct place *place = place_for(tag);
+    buffer_t number = *place_for(tag);
 
-    if (place->tag == tag && place->buffer - 1 < shared->count &&
-        atomic_load_explicit(&pool_buffer_at(place->buffer)->tag, memory_order_relaxed) == tag)
-        return place->buffer;
-    return place_anew(place, tag);
+    if (number - 1 < shared->count && /* it may be of an earlier, larger segment */
+        atomic_load_explicit(&pool_buffer_at(number)->tag, memory_order_relaxed) == tag)
+        return number;
+    return place_anew(tag);
 }
 
 /* ---- looking without a pin ---- */

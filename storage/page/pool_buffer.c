@@ -145,7 +145,7 @@ pool_buffer_region_init(void *zeroed, const struct config *config)
 static inline uint32_t
 bucket_of(uint64_t tag)
 {
-    return (uint32_t)hash_u64(tag) & shared->bucket_mask;
+    return pool_buffer_hash(tag) & shared->bucket_mask;
 }
 
 uint32_t

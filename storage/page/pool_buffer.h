@@ -11,7 +11,6 @@
 #include <stdint.h>
 
 #include "base/config.h"
-#include "base/hash.h"
 #include "shmem/condition.h"
 #include "storage/page/pool.h"
 
@@ -74,6 +73,14 @@ static inline uint64_t
 pool_buffer_tag(struct page_id id)
 {
     return (uint64_t)id.file << 32 | id.block;
+}
+
+/* Neighbours in a file are neighbours in a table: of sixteen pages one cache line says where they
+   are, and pages of one file are not in each other's way.  Files begin anywhere. */
+static inline uint32_t
+pool_buffer_hash(uint64_t tag)
+{
+    return (uint32_t)tag + (uint32_t)((tag >> 32) * 0x9e3779b97f4a7c15u >> 32);
 }
 
 static inline struct page_id
