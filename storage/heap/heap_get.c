@@ -14,6 +14,10 @@
  *   G3  A version that the snapshot sees stays, with its overflow chain, as long as the snapshot is
  *       held: an overflow chain may be read with nothing locked.
  *
+ * Rows of one length lie one behind the other from the page's end.  As long as those read were
+ * found so, the next one's place is known from its number, and its memory is asked for together
+ * with the item's instead of after it.  That is a guess about speed and about nothing else.
+ *
  * A root whose row was removed and whose item was given to another row cannot mislead who reads by
  * a snapshot: the other row was made after the snapshot was taken, so it is not seen.
  * heap_get_newest and heap_liveness have no such shield: their callers compare the row they get
@@ -73,6 +77,31 @@ peek_kind(const uint8_t *page, unsigned n)
            n <= (header.lower - HEAPPAGE_START) / 4u;
 }
 
+/* How far rows lie apart where all have one length, from the page's end on; 0: the last one read
+   did not lie so. */
+static _Thread_local unsigned stride;
+
+/* Fetch the row before its item has told where it is.  (Always inline: GCC takes a function that
+   only prefetches for one that does nothing.) */
+static inline __attribute__((always_inline)) void
+foretell(const uint8_t *page, unsigned n)
+{
+    unsigned back = n * stride;
+
+    if (back - 1 < wal_page_size) {
+        __builtin_prefetch(page + wal_page_size - back);
+        __builtin_prefetch(page + wal_page_size - back + 64);
+    }
+}
+
+static inline void
+learn(unsigned n, uint32_t item)
+{
+    unsigned length = (unsigned)HEAPPAGE_ALIGN(heappage_item_length(item));
+
+    stride = heappage_item_offset(item) + n * length == wal_page_size ? length : 0;
+}
+
 /* Copy what the row holds behind what `out` has. */
 static err_t
 peek_bytes(struct get *get, const struct pool_peek *peek, uint32_t item, unsigned flags)
@@ -122,6 +151,7 @@ peek_chain(struct get *get, const struct pool_peek *peek, unsigned n, uint32_t i
         }
         if (sees) {
             TRY_RETURN(peek_bytes(get, peek, item, head.flags));
+            learn(n, item);
             get->found = true;
             get->version = (struct row_id){ get->root.block, (uint16_t)n };
             get->xmin = head.xmin;
@@ -307,6 +337,7 @@ heap_get(struct op *op, const struct heap *heap, const struct snapshot *snapshot
 {
     struct pool_peek peek;
     struct get get;
+    bool peeked;
 
     (void)op; /* too short to be interrupted */
     get.heap = heap;
@@ -314,7 +345,10 @@ heap_get(struct op *op, const struct heap *heap, const struct snapshot *snapshot
     get.root = root;
     get.out = out;
     get.out_begin = out != NULL ? out->size : 0;
-    TRY_RETURN(read_row(&get, &peek, pool_peek(page_of(&get), &peek)));
+    peeked = pool_peek(page_of(&get), &peek);
+    if (peeked)
+        foretell(peek.page, root.item);
+    TRY_RETURN(read_row(&get, &peek, peeked));
     *found = get.found;
     if (version != NULL && get.found)
         *version = get.version;
