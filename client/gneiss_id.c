@@ -17,10 +17,14 @@ gneiss_id_value(unsigned char type, const void *payload, size_t size)
 struct gneiss_id
 gneiss_id_int64(int64_t number)
 {
-    struct gneiss_id id = { .size = sizeof number, .type = BSONTYPE_INT64 };
+    uint64_t bits = (uint64_t)number;
 
-    memcpy(id.room, &number, sizeof number);
-    return id;
+    /* Byte by byte the compiler stores it as one number, where the caller wants it. */
+    return (struct gneiss_id){ .size = sizeof number,
+        .type = BSONTYPE_INT64,
+        .room = { (uint8_t)bits, (uint8_t)(bits >> 8), (uint8_t)(bits >> 16), (uint8_t)(bits >> 24),
+            (uint8_t)(bits >> 32), (uint8_t)(bits >> 40), (uint8_t)(bits >> 48),
+            (uint8_t)(bits >> 56) } };
 }
 
 struct gneiss_id

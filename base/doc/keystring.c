@@ -173,9 +173,14 @@ put_whole(uint8_t *at, bool negative, uint64_t whole, bool fraction)
 {
     uint64_t number = whole << 1 | fraction;
     unsigned size = (unsigned)(64 - __builtin_clzll(number | 1) + 7) / 8;
+    uint64_t class = negative ? C_NEGATIVE_8 + 8 - size : C_POSITIVE_1 + size - 1;
 
-    *at++ = (uint8_t)(negative ? C_NEGATIVE_8 + 8 - size : C_POSITIVE_1 + size - 1);
-    return put_be(at, number, size);
+    if (size < 8) { /* class and number in one store: who reads the key now reads it as one */
+        (void)put_be64(at, class << 56 | number << (56 - 8 * size));
+        return at + 1 + size;
+    }
+    *at++ = (uint8_t) class;
+    return put_be64(at, number);
 }
 
 static void

@@ -4,8 +4,6 @@
 #include "storage/index/btree_find.h"
 
 #include "base/panic.h"
-#include "storage/index/btree_search.h"
-
 #define KNOWN_ROOTS 64u
 #define STARTS_MAX  1000 /* beginning anew is rare; this many times in a row is damage */
 
@@ -14,44 +12,6 @@ btree_find_corrupt(const struct index *index, block_t block, const char *what)
 {
     return err_set(ERR_CORRUPT, "index file %u, block %u: %s; 'gneiss check' tells more",
         index->file, block, what);
-}
-
-/* The last child whose separator is not above the target (or, before: is below it). */
-static enum btree_way
-child_for(const void *page, struct btree_search *search)
-{
-    struct btree_point after = search->target;
-    struct btree_entry entry;
-    unsigned slot;
-
-    if (!search->before)
-        after.place++;
-    if (!btree_search_within(page, after, &search->within, &slot) || slot == 0 ||
-        !btree_page_entry(page, slot - 1, &entry))
-        return BTREE_WAY_BAD;
-    search->next = entry.child;
-    return BTREE_WAY_DOWN;
-}
-
-enum btree_way
-btree_find_way(const void *page, struct btree_search *search)
-{
-    const struct btree_head *head = btree_page_head(page);
-
-    if (!btree_page_usable(page) || head->level != search->level_here ||
-        (((const struct page_header *)page)->flags & BTREE_DELETED) != 0)
-        return BTREE_WAY_LOST;
-    switch (btree_search_side(page, search->target, search->before, &search->within)) {
-    case BTREE_SIDE_WITHIN:
-        return head->level == search->level ? BTREE_WAY_HERE : child_for(page, search);
-    case BTREE_SIDE_RIGHT:
-        search->next = head->right;
-        return head->right == BLOCK_NONE ? BTREE_WAY_BAD : BTREE_WAY_RIGHT;
-    case BTREE_SIDE_LEFT:
-        return BTREE_WAY_LOST;
-    default:
-        return BTREE_WAY_BAD;
-    }
 }
 
 err_t

@@ -29,7 +29,44 @@ struct btree_search {
     block_t next;
     struct btree_within within; /* HERE and DOWN: for searching that page */
 };
-enum btree_way btree_find_way(const void *page, struct btree_search *search);
+
+/* The last child whose separator is not above the target (or, before: is below it). */
+static inline enum btree_way
+btree_find_child(const void *page, struct btree_search *search)
+{
+    struct btree_point after = search->target;
+    unsigned slot;
+
+    if (!search->before)
+        after.place++;
+    if (btree_page_is_leaf(page) || !btree_search_within(page, after, &search->within, &slot) ||
+        slot == 0 || slot > btree_search_slots(page, BTREE_SLOT_SIZE + BTREE_CHILD_SIZE))
+        return BTREE_WAY_BAD;
+    search->next = btree_search_child(page, slot - 1);
+    return BTREE_WAY_DOWN;
+}
+
+/* Inline, for it is asked once a page by every look-up. */
+static inline enum btree_way
+btree_find_way(const void *page, struct btree_search *search)
+{
+    const struct btree_head *head = btree_page_head(page);
+
+    if (!btree_page_usable(page) || head->level != search->level_here ||
+        (((const struct page_header *)page)->flags & BTREE_DELETED) != 0)
+        return BTREE_WAY_LOST;
+    switch (btree_search_side(page, search->target, search->before, &search->within)) {
+    case BTREE_SIDE_WITHIN:
+        return head->level == search->level ? BTREE_WAY_HERE : btree_find_child(page, search);
+    case BTREE_SIDE_RIGHT:
+        search->next = head->right;
+        return head->right == BLOCK_NONE ? BTREE_WAY_BAD : BTREE_WAY_RIGHT;
+    case BTREE_SIDE_LEFT:
+        return BTREE_WAY_LOST;
+    default:
+        return BTREE_WAY_BAD;
+    }
+}
 
 #define BTREE_FIND_PEEKS 4
 #define BTREE_FIND_STEPS 1000000 /* pages of one way; more is a circle of links */

@@ -189,6 +189,36 @@ btree_search_entry(const void *page, size_t slot_size, unsigned slot, struct btr
     return true;
 }
 
+/* The child of a slot that is there, on an inner page. */
+static inline block_t
+btree_search_child(const void *page, unsigned slot)
+{
+    uint32_t child;
+
+    memcpy(&child, btree_search_slot(page, BTREE_SLOT_SIZE + BTREE_CHILD_SIZE, slot) + 18,
+        sizeof child);
+    return be32toh(child);
+}
+
+/* Whether two keys begin with the same `size` bytes.  Prefixes are short: no call for them. */
+static inline bool
+btree_search_same(const uint8_t *a, const uint8_t *b, size_t size)
+{
+    uint32_t front_a, front_b, back_a, back_b;
+
+    if (size > 8)
+        return memcmp(a, b, size) == 0;
+    if (size >= sizeof front_a) { /* two halves that may overlap */
+        memcpy(&front_a, a, sizeof front_a);
+        memcpy(&front_b, b, sizeof front_b);
+        memcpy(&back_a, a + size - sizeof back_a, sizeof back_a);
+        memcpy(&back_b, b + size - sizeof back_b, sizeof back_b);
+        return ((front_a ^ front_b) | (back_a ^ back_b)) == 0;
+    }
+    return size == 0 ||
+           ((a[0] ^ b[0]) | (a[size / 2] ^ b[size / 2]) | (a[size - 1] ^ b[size - 1])) == 0;
+}
+
 /* --- search --- */
 
 /* Where a point lies in regard to the page's fences: left of low, right of high, or within:
@@ -234,8 +264,7 @@ btree_search_side(
         prefix = btree_page_head(page)->prefix_size;
         if (prefix > low.key.size || prefix > high.key.size)
             return BTREE_SIDE_BAD;
-        if (prefix > point.key.size ||
-            (prefix > 0 && memcmp(point.key.data, low.key.data, prefix) != 0))
+        if (prefix > point.key.size || !btree_search_same(point.key.data, low.key.data, prefix))
             prefix = 0;
     }
     within->prefix = prefix;
