@@ -4,8 +4,14 @@
  * Pages: the form that their kind must have; and a page that nobody has changed since it was read
  * or written must be what is on disk, but for hints.
  *
- * The first part waits for no lock: a living process may hold what we want and wait for what the
- * dead one holds.
+ * INVARIANTS
+ *   V1  The first part waits for no lock: a living process may hold what is wanted and wait for
+ * what the dead one holds. V2  A page that differs from the disk is called so only if it rested
+ * from its copy until after the disk was read: else somebody may have been writing it meanwhile. V3
+ * Doubt is an answer like damage: what cannot be checked is not said to be sound.
+ *
+ * IF A PROCESS DIES here, it is the undertaker: nothing is half done, and its successor counts the
+ * check as odd, for what was pinned cannot be known any more.
  */
 #include "postmaster/verify.h"
 
@@ -87,7 +93,8 @@ verify_page(buffer_t number, unsigned slot)
     if (!page.there)
         return OK;
     fault = form_fault(in_memory);
-    if (fault == NULL && page.as_on_disk && differs_from_disk(page.id))
+    if (fault == NULL && page.as_on_disk && differs_from_disk(page.id) &&
+        pool_verify_rested(number, &page)) /* V2 */
         fault = "it is not what is on disk, and nobody changed it";
     if (fault != NULL)
         return err_set(ERR_INTERNAL, "page %" PRIu32 " of file %" PRIu32 ": %s", page.id.block,
@@ -105,7 +112,7 @@ verify_held(unsigned slot, struct verify_pins *pins)
     for (unsigned i = 0; i < LEDGER_MAX; i++) {
         uint64_t id;
 
-        if (!ledger_names(slot, i, LEDGER_PIN, &id))
+        if (!ledger_names(slot, i, LEDGER_PIN, &id, NULL))
             continue;
         pins->buffer[pins->count++] = (uint32_t)id;
         if (lwlock_owner(&pool_buffer_at((buffer_t)id)->content) == (int)slot)

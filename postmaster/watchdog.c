@@ -1,18 +1,22 @@
 /*
  * watchdog.c - ending processes that stand still with something that others want.
  *
- * A suspect is the end of a chain of waits: others have waited for it for a second at least, and it
- * waits for nobody itself.  That alone is no fault: a checkpoint holds its lock for minutes, a
- * transaction may be long.  So what counts is whether it runs: the kernel counts how often a
- * process was switched to, and its time on a processor, for one that has a processor to itself is
- * not switched.  One whose counts stand still has not run at all.  A process that sleeps in
- * uninterruptible I/O is left alone: it could not die, and its disk is what has to be seen to.
+ * A suspect is the end of a chain of waits: others wait for it, and it waits for nobody itself.
+ * That alone is no fault: a checkpoint holds its lock for minutes, a transaction may be long.  So
+ * what counts is whether it runs: the kernel counts how often a process was switched to, and its
+ * time on a processor, for one that has a processor to itself is not switched.  One whose counts
+ * stand still has not run at all.  One that is ready to run is left alone, for it only has no
+ * processor; and so is one that sleeps in uninterruptible I/O: it could not die, and its disk is
+ * what has to be seen to.
+ *
+ * How long somebody has waited does not count: who gives up after half a second and asks again
+ * waits for a stopped process all the same.
  *
  * INVARIANTS
- *   D1  A suspect is remembered with its slot's generation and its counts; if any has changed, the
- *       time begins anew.
- *   D2  Killed is only whose slot has the same generation and pid still.  Its pid cannot be
- *       another's: it is buried by the process that looks, and no earlier.
+ *   D1  A suspect is remembered with its slot's generation and its counts; if any has changed, or
+ * if there is one look at which nobody waits for it, the time begins anew. D2  Killed is only whose
+ * slot has the same generation and pid still.  Its pid cannot be another's: it is buried by the
+ * process that looks, and no earlier.
  */
 #include "postmaster/watchdog.h"
 
@@ -26,9 +30,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "shmem/proc.h"
-#include "storage/collection/waits.h"
+#include "storage/collection/waitgraph.h"
 
-#define WAITED_NS ((int64_t)1000000000)
+#define BRIEF_NS ((int64_t)1000000000) /* a wait for a light lock: no fault */
 
 struct suspect {
     uint64_t generation;
@@ -36,7 +40,7 @@ struct suspect {
     int64_t since_ns;
     uint32_t look; /* the last one that suspected it */
     uint32_t waiters;
-    struct waits wait; /* one of its waiters' */
+    struct waitgraph_wait wait; /* one of its waiters' */
 };
 
 static struct suspect *suspects; /* one a slot */
@@ -99,14 +103,14 @@ read_life(pid_t pid, struct life *life)
 static bool
 is_end_of_chain(unsigned slot)
 {
-    struct waits waits;
+    struct waitgraph_wait waits;
 
-    waits_of(slot, &waits);
+    waitgraph_look(slot, &waits);
     return waits.wait != WAIT_CLIENT && (waits.wait == WAIT_NONE || waits.holder_count == 0);
 }
 
 static void
-accuse(unsigned slot, const struct waits *wait)
+accuse(unsigned slot, const struct waitgraph_wait *wait)
 {
     struct suspect *suspect = &suspects[slot];
 
@@ -127,13 +131,14 @@ look_at_waiters(void)
     unsigned end = proc_high_water();
 
     for (unsigned slot = 0; slot < end; slot++) {
-        struct waits waits;
+        struct waitgraph_wait waits;
 
         if (atomic_load(&proc_at(slot)->wait) == WAIT_NONE || atomic_load(&proc_at(slot)->pid) == 0)
             continue;
-        waits_of(slot, &waits);
-        if (now_ns - waits.since_ns < WAITED_NS && waits.wait == WAIT_LWLOCK)
-            continue; /* other waits are begun again every 100 ms */
+        waitgraph_look(slot, &waits);
+        /* Somebody is always waiting for a light lock, for microseconds: saves looking at those. */
+        if (waits.wait == WAIT_LWLOCK && now_ns - waits.since_ns < BRIEF_NS)
+            continue;
         for (unsigned i = 0; i < waits.holder_count; i++)
             if (waits.holder[i] != slot && is_end_of_chain(waits.holder[i]))
                 accuse(waits.holder[i], &waits);
@@ -169,7 +174,7 @@ judge(unsigned slot, int64_t timeout_ns)
     struct life life;
 
     if (pid == 0 || slot == proc_self->index || !read_life(pid, &life) || life.state == 'Z' ||
-        life.state == 'D')
+        life.state == 'D' || life.state == 'R')
         return;
     if (suspect->since_ns == 0 || suspect->generation != generation ||
         suspect->ran != life.ran) { /* D1 */

@@ -161,11 +161,14 @@ ledger_verify_dead(unsigned slot)
 }
 
 bool
-ledger_names(unsigned slot, unsigned entry, enum ledger_kind kind, uint64_t *id)
+ledger_names(
+    unsigned slot, unsigned entry, enum ledger_kind kind, uint64_t *id, enum ledger_state *state)
 {
     uint64_t word = atomic_load(&proc_at(slot)->ledger[entry]);
 
     *id = id_in(word);
+    if (state != NULL)
+        *state = state_in(word);
     return kind_in(word) == kind && state_in(word) != LEDGER_WAITING;
 }
 

@@ -144,8 +144,10 @@ err_t ledger_release_dead(unsigned slot) MUST_CHECK;
 /* Before that, of a process that may have written anywhere: is every entry a possible one, and each
    thing as it says?  Changes nothing.  Errors: ERR_INTERNAL: what is odd. */
 err_t ledger_verify_dead(unsigned slot) MUST_CHECK;
-/* Does this entry of a slot say that a thing of this kind is, or may be, held?  *id: which. */
-bool ledger_names(unsigned slot, unsigned entry, enum ledger_kind kind, uint64_t *id);
+/* Does this entry of a slot say that a thing of this kind is, or may be, held?  *id: which. *state:
+   HELD or INTENT; NULL: either will do. */
+bool ledger_names(
+    unsigned slot, unsigned entry, enum ledger_kind kind, uint64_t *id, enum ledger_state *state);
 
 /* How many entries of all slots hold this thing, for whoever recounts it.  Waits (up to some
    seconds) until no living process other than `except` stands on INTENT for it; the caller has

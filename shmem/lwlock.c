@@ -410,9 +410,11 @@ lwlock_owner(const struct lwlock *lock)
 }
 
 uint32_t
-lwlock_turn(const struct lwlock *lock)
+lwlock_shares(const struct lwlock *lock)
 {
-    return atomic_load_explicit(&lock->wakes, memory_order_relaxed);
+    uint32_t state = atomic_load_explicit(&lock->state, memory_order_relaxed);
+
+    return (state & (EXCLUSIVE | RECOUNT)) == 0 ? state & VALUE : 0;
 }
 
 bool

@@ -48,8 +48,8 @@ err_t lwlock_verify(const struct lwlock *lock) MUST_CHECK;
 
 /* Slot number of the exclusive owner, or -1: for reports. */
 int lwlock_owner(const struct lwlock *lock);
-/* Changes whenever the lock becomes free while somebody waits: for reports. */
-uint32_t lwlock_turn(const struct lwlock *lock);
+/* How many shared holds there are; 0 while one is exclusive, or while they are recounted. */
+uint32_t lwlock_shares(const struct lwlock *lock);
 /* Neither held nor being recounted at this moment: for checks and tests. */
 bool lwlock_free(const struct lwlock *lock);
 const char *lwlock_rank_name(const struct lwlock *lock);

@@ -416,7 +416,8 @@ proc_wait_begin(enum proc_wait wait, uint64_t object)
         atomic_load_explicit(&proc_self->wait_object, memory_order_relaxed) != object)
         atomic_store_explicit(&proc_self->wait_since_ns, now_ns, memory_order_relaxed);
     last = wait;
-    atomic_store_explicit(&proc_self->wait_object, object, memory_order_relaxed);
+    /* In this order: who reads the object finds the wait before it over. */
+    atomic_store_explicit(&proc_self->wait_object, object, memory_order_release);
     atomic_store_explicit(&proc_self->wait, wait, memory_order_release);
 }
 

@@ -20,7 +20,7 @@
 #include "base/clock.h"
 #include "base/doc/bsonwalk.h"
 #include "shmem/interrupt.h"
-#include "storage/collection/waits.h"
+#include "storage/collection/waitgraph.h"
 
 #define SLOT_BITS    15
 #define SLOT_MASK    ((1u << SLOT_BITS) - 1)
@@ -91,7 +91,7 @@ put_who(struct bsonbuild *build, const struct seen *seen)
 }
 
 static void
-put_wait(struct bsonbuild *build, const struct waits *waits, int64_t now_ns)
+put_wait(struct bsonbuild *build, const struct waitgraph_wait *waits, int64_t now_ns)
 {
     bsonbuild_document_begin(build, "waitsFor");
     bsonbuild_text(build, "what", proc_wait_text(waits->wait));
@@ -126,9 +126,9 @@ static void
 put_op(struct bsonbuild *build, const struct mongo_client *client, const struct seen *seen)
 {
     int64_t now_ns = clock_now_ns();
-    struct waits waits;
+    struct waitgraph_wait waits;
 
-    waits_of(seen->slot, &waits);
+    waitgraph_look(seen->slot, &waits);
     bsonbuild_text(build, "type", "op");
     bsonbuild_text(build, "host", client->local);
     put_who(build, seen);

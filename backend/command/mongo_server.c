@@ -16,7 +16,7 @@
 #include "base/version.h"
 #include "shmem/counters.h"
 #include "shmem/proc.h"
-#include "storage/collection/recount.h"
+#include "storage/collection/heldcount.h"
 
 /* One server is its own primary for ever: the same election in every answer. */
 static const uint8_t election_id[12] = { 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 1 };
@@ -316,9 +316,9 @@ put_counters(struct bsonbuild *reply)
 static void
 put_held(struct bsonbuild *reply)
 {
-    struct recount counts;
+    struct heldcount counts;
 
-    recount(&counts);
+    heldcount(&counts);
     bsonbuild_document_begin(reply, "held");
     bsonbuild_int64(reply, "locks", (int64_t)counts.locks);
     bsonbuild_int64(reply, "pins", (int64_t)counts.pins);

@@ -4,6 +4,16 @@
  * Others go on meanwhile.  A chain is walked under its partition's lock (B1, B2 of pool_buffer.c);
  * a buffer that no walk came to is looked for once more under the lock of the page that it has
  * then.
+ *
+ * INVARIANTS
+ *   V1  Nothing is called damage that a living process may have been changing: a chain is looked at
+ *       under its lock, a page is copied under its own, and who compares a copy with anything else
+ *       asks afterwards whether the page has rested.
+ *   V2  One lock at a time is waited for, and none while a page is pinned: so no other process can
+ *       wait for this one.
+ *
+ * IF A PROCESS DIES here, its locks are released like any other's; it changes nothing.  The one
+ * that goes on with its work cannot know what was pinned before: postmaster/undertaker.c refuses.
  */
 #include "storage/page/pool_verify.h"
 
@@ -116,10 +126,22 @@ pool_verify_copy(buffer_t number, unsigned slot, void *copy, struct pool_verify_
     page->id = pool_buffer_id(atomic_load(&buffer->tag));
     page->there = (state & BUFFER_VALID) != 0 && atomic_load(&buffer->tag) != 0;
     page->as_on_disk = page->there && (state & BUFFER_DIRTY) == 0;
+    page->version = atomic_load(&buffer->version);
     pool_buffer_copy(copy, pool_buffer_page(number));
     if (!alone)
         lwlock_release(&buffer->content);
     /* Without a pin it may have become another page's: that one is read for itself. */
     page->there = page->there && atomic_load(&buffer->tag) == pool_buffer_tag(page->id) &&
                   (atomic_load(&buffer->state) & BUFFER_VALID) != 0;
+}
+
+bool
+pool_verify_rested(buffer_t number, const struct pool_verify_page *page)
+{
+    const struct buffer *buffer = pool_buffer_at(number);
+
+    /* The version last: it is made odd after DIRTY is set, and before a buffer changes its page. */
+    return atomic_load(&buffer->tag) == pool_buffer_tag(page->id) &&
+           (atomic_load(&buffer->state) & (BUFFER_VALID | BUFFER_DIRTY)) == BUFFER_VALID &&
+           atomic_load(&buffer->version) == page->version;
 }

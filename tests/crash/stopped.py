@@ -2,7 +2,8 @@
 """A process is stopped (SIGSTOP) while it holds what others wait for.
 
 Clients count in a few documents each of which several want, and others in documents of their own.
-Under them one process is stopped, and nobody starts it again.  What must follow:
+In every second round all of them have no patience: they give up after less than a second, and ask
+again.  Under them one process is stopped, and nobody starts it again.  What must follow:
 
   - who needs nothing of it goes on;
   - currentOp names who waits for whom, for what and, for light locks, where;
@@ -33,6 +34,8 @@ TIMEOUT = 2  # server.lock_holder_timeout_secs
 ROWS = 3000  # of the update that is stopped
 WANTED = 8  # rows that others want, too: the first and the last ones
 OWN = 3  # clients that need nothing of the stopped one, and as many that do
+IMPATIENT = (600, 950)  # ms; not all at once
+EXPIRED = 50  # the code of an error
 DEADLINE = 8  # s, after which the waiters must have gone on
 RESTART = "restarting all processes from the log"
 
@@ -55,6 +58,7 @@ class Client(threading.Thread):
         self.acked, self.unknown = dict.fromkeys(keys, 0), dict.fromkeys(keys, 0)
         self.when = [time.monotonic()]  # of each answer
         self.stop = False
+        self.impatient = False
         self.port = 0  # on this side
         self.wrong = []
 
@@ -69,7 +73,10 @@ class Client(threading.Thread):
                     conn.ping()
                 sent = True
                 reply = conn.ask({"update": self.collection, "updates": [
-                    {"q": {"_id": key}, "u": {"$inc": {"n": 1}}}]}, "stopped")
+                    {"q": {"_id": key}, "u": {"$inc": {"n": 1}}}], "maxTimeMS": self.rng.randint(*IMPATIENT) if self.impatient else 0}, "stopped")
+                if [one["code"] for one in reply.get("writeErrors", ())] == [EXPIRED]:
+                    time.sleep(self.rng.uniform(0.21, 0.25))  # longer than what counts as waiting on
+                    continue
                 if reply.get("nModified") != 1:
                     self.wrong.append(str(reply))
                 self.acked[key] += 1
@@ -140,7 +147,8 @@ def watch(server, pid, needing, free, figures, what):
     names = server.titles().get(pid, "") + " "
     needing, free = ([client for client in some if ":%d " % client.port not in names]
                      for some in (needing, free))
-    until = since + DEADLINE * SLOW
+    # One look of the watchdog's in which all of the impatient pause begins its time anew.
+    until = since + DEADLINE * SLOW * (2 if any(client.impatient for client in needing) else 1)
     try:
         with Mongo(server.port["mongo"], timeout=DEADLINE) as conn:
             while state(pid) == "T" and time.monotonic() < until:
@@ -279,10 +287,14 @@ def main():
         prepare(server)
         needing, free = crowd(server, seed)
         while figures.rounds - figures.void < options.rounds and figures.void < 3 * options.rounds + 3:
+            for client in needing + free:
+                client.impatient = (figures.rounds - figures.void) % 2 == 1
             for number, one in enumerate(stop_an_update(server, rng, needing, free, figures)):
                 whole[number] += one
             if options.control and figures.bad:
                 break
+        for client in needing + free:
+            client.impatient = False
         if not options.control and can_crash(server):
             for point, kind in POINTS:
                 if not options.point or point in options.point:

@@ -110,7 +110,7 @@ null_stands_for_a_missing_field(void **state)
     expect("{\"drop\":\"c\",\"writeConcern\":{\"w\":true}}", "\"code\":9");
 }
 
-/* What recount.h promises: at rest all is zero, and a cursor is seen. */
+/* What heldcount.h promises: at rest all is zero, and a cursor is seen. */
 static void
 what_is_held_is_counted_when_asked_for(void **state)
 {

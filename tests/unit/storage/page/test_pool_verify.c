@@ -119,6 +119,14 @@ a_copy_says_whether_the_disk_has_the_same(void **state)
     assert_int_equal(pool_write_all(), OK);
     pool_verify_copy(buffer, proc_self->index, copy, &page);
     assert_true(page.there && page.as_on_disk);
+    assert_true(pool_verify_rested(buffer, &page));
+    /* Changed and written again since: the disk has something newer than the copy. */
+    pool_lock(buffer, LW_EXCLUSIVE);
+    assert_int_equal(fixture_change(buffer, PAGE_HEAP, 6, false), OK);
+    pool_unlock(buffer);
+    assert_false(pool_verify_rested(buffer, &page));
+    assert_int_equal(pool_write_all(), OK);
+    assert_false(pool_verify_rested(buffer, &page));
     pool_unpin(buffer);
 }
 

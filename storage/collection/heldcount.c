@@ -1,9 +1,9 @@
 /*
- * recount.c - what is held in shared memory.
+ * heldcount.c - what is held in shared memory.
  *
  * IF A PROCESS DIES here, nothing is half done: it only looks.
  */
-#include "storage/collection/recount.h"
+#include "storage/collection/heldcount.h"
 
 #include <stdatomic.h>
 
@@ -14,7 +14,7 @@
 #include "storage/txn/txn.h"
 
 static void
-count_slots(struct recount *counts)
+count_slots(struct heldcount *counts)
 {
     unsigned end = proc_high_water();
 
@@ -30,9 +30,9 @@ count_slots(struct recount *counts)
 }
 
 void
-recount(struct recount *counts)
+heldcount(struct heldcount *counts)
 {
-    *counts = (struct recount){
+    *counts = (struct heldcount){
         .locks = ledger_total(LEDGER_LWLOCK_SHARED) + ledger_total(LEDGER_LWLOCK_EXCLUSIVE),
         .pins = ledger_total(LEDGER_PIN),
         .pins_counted = pool_pin_total(),

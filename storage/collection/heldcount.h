@@ -1,15 +1,15 @@
 /*
- * recount.h - what is held in shared memory at this moment, counted.
+ * heldcount.h - what is held in shared memory at this moment, counted.
  *
  * On a server that rests, all of it is 0 but the slots: for tests of what a dead process leaves
  * behind.  Nothing is locked meanwhile, so on a busy server the numbers are of different moments.
  */
-#ifndef STORAGE_COLLECTION_RECOUNT_H
-#define STORAGE_COLLECTION_RECOUNT_H
+#ifndef STORAGE_COLLECTION_HELDCOUNT_H
+#define STORAGE_COLLECTION_HELDCOUNT_H
 
 #include <stdint.h>
 
-struct recount {
+struct heldcount {
     uint64_t locks;        /* light locks, by the ledgers */
     uint64_t pins;         /* by the ledgers */
     uint64_t pins_counted; /* the same by the buffers: more means that a pin is nobody's */
@@ -24,6 +24,6 @@ struct recount {
 };
 
 /* Looks at every slot and every buffer. */
-void recount(struct recount *counts);
+void heldcount(struct heldcount *counts);
 
 #endif
