@@ -337,6 +337,22 @@ btree_search_heads(
     return low;
 }
 
+/* The same by halving, without a branch that depends on keys. */
+static inline unsigned
+btree_search_halving(const void *page, size_t slot_size, uint64_t head, unsigned low, unsigned high)
+{
+    unsigned count = high - low;
+
+    while (count > 1) {
+        unsigned half = count / 2;
+        unsigned below = btree_search_slot_head(page, slot_size, low + half - 1) < head;
+
+        low += half & (0u - below);
+        count -= half;
+    }
+    return low + (btree_search_slot_head(page, slot_size, low) < head);
+}
+
 /* Suffixes whose heads are equal: one that ends within its head is the other's beginning. */
 static inline int
 btree_search_compare_tails(struct bytes a, struct bytes b)
@@ -372,7 +388,7 @@ btree_search_within(
 {
     size_t slot_size = btree_search_slot_size(page);
     unsigned low = slot_size == BTREE_SLOT_SIZE ? 0 : 1, step = 1;
-    unsigned high = btree_search_slots(page, slot_size);
+    unsigned high = btree_search_slots(page, slot_size), at;
     struct bytes suffix = btree_search_behind(point.key, within->prefix);
     uint64_t head = within->head, first, last;
     int order;
@@ -380,14 +396,19 @@ btree_search_within(
     *found = low;
     if (low >= high)
         return true;
-    first = within->has_low ? within->low : btree_search_slot_head(page, slot_size, low);
-    last = within->has_high ? within->high : btree_search_slot_head(page, slot_size, high - 1);
-    low = btree_search_heads(
-        page, slot_size, head, low + btree_search_guess(head, first, last, high - low), low, high);
+    if (within->has_low || within->has_high) {
+        first = within->has_low ? within->low : btree_search_slot_head(page, slot_size, low);
+        last = within->has_high ? within->high : btree_search_slot_head(page, slot_size, high - 1);
+        at = low + btree_search_guess(head, first, last, high - low);
+        low = btree_search_heads(page, slot_size, head, at, low, high);
+    } else {
+        /* The root: its keys have no common prefix, so their heads are not spread evenly (those of
+           numbers begin with the number's size), but it is in the processor's cache. */
+        low = btree_search_halving(page, slot_size, head, low, high);
+    }
     /* Of those with the same head: as above, upwards from the first. */
     for (; low < high && high - low >= step; step *= 2) {
-        unsigned at = low + step - 1;
-
+        at = low + step - 1;
         order = 1;
         if (btree_search_slot_head(page, slot_size, at) == head &&
             !btree_search_compare_entry(page, slot_size, at, suffix, point.place, &order))
