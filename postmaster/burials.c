@@ -8,9 +8,13 @@
  *       another is told anything: so an answer is always the living one's.
  *   U3  A dead undertaker is ordered before all others: what it held while it cleaned up must not
  *       stand in its successor's way.
+ *   U4  Who died in a critical section is never ordered, and is seen at once: an undertaker may be
+ *       waiting for it, and would do so for ever.
  */
 #include "postmaster/burials.h"
 
+#include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -19,12 +23,14 @@
 #include "postmaster/undertaker.h"
 
 /* Longer than a census waits for one that stands. */
-#define PATIENCE_NS ((int64_t)10 * 1000000000)
-#define ORDERS_MAX  4u /* undertakers that may die over one child before everything is restarted */
+#define PATIENCE_NS   ((int64_t)10 * 1000000000)
+#define STANDSTILL_NS ((int64_t)2 * 1000000000)
+#define ORDERS_MAX    4u /* undertakers that may die over one child before everything is restarted */
 
 static struct {
     int postmaster, undertaker; /* the two ends */
-    int64_t moved_ns;           /* when an order or an answer last passed */
+    unsigned expected;          /* answers */
+    int64_t moved_ns;           /* when the last answer came, or the first order after all were answered */
 } burials = { .postmaster = -1, .undertaker = -1 };
 
 err_t
@@ -62,7 +68,8 @@ order(struct child *child)
         return false; /* the socket is full: later */
     child->ordered = true;
     child->orders++;
-    burials.moved_ns = clock_now_ns();
+    if (burials.expected++ == 0)
+        burials.moved_ns = clock_now_ns();
     return true;
 }
 
@@ -105,6 +112,7 @@ burials_take_back(void)
     drain(burials.undertaker);
     while ((child = children_zombie(&at)) != NULL)
         child->ordered = false;
+    burials.expected = 0;
 }
 
 enum burials_answer
@@ -114,19 +122,45 @@ burials_next(pid_t *pid)
 
     if (recv(burials.postmaster, &report, sizeof report, MSG_DONTWAIT) != (ssize_t)sizeof report)
         return BURIALS_NONE;
+    if (burials.expected > 0)
+        burials.expected--;
     burials.moved_ns = clock_now_ns();
     *pid = report.pid;
     return report.buried ? BURIALS_DONE : BURIALS_DOUBT;
+}
+
+void
+burials_hurry(void)
+{
+    int unread = 0;
+
+    if (burials.expected == 0 || clock_now_ns() - burials.moved_ns < STANDSTILL_NS ||
+        ioctl(burials.undertaker, FIONREAD, &unread) != 0 || unread == 0)
+        return;
+    log_warn("the undertaker stands still while others want to be cleaned up after; it is replaced");
+    children_signal(CHILD_UNDERTAKER, SIGKILL);
+    burials.moved_ns = clock_now_ns();
+}
+
+static bool
+is_doomed(struct child *child)
+{
+    if (!child->judged)
+        child->doomed = undertaker_must_refuse(child->pid);
+    child->judged = true;
+    return child->doomed;
 }
 
 bool
 burials_hopeless(void)
 {
     int64_t long_ago_ns = clock_now_ns() - PATIENCE_NS;
-    const struct child *child;
+    struct child *child;
     size_t at = 0;
 
     while ((child = children_zombie(&at)) != NULL) {
+        if (is_doomed(child)) /* U4 */
+            return true;
         if (child->ended_ns < long_ago_ns && burials.moved_ns < long_ago_ns) {
             log_error("the undertaker does not answer");
             return true;

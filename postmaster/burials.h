@@ -27,7 +27,12 @@ enum burials_answer { BURIALS_NONE, BURIALS_DONE, BURIALS_DOUBT };
 /* The next answer.  DONE: this one may be released.  DOUBT: everything is to be restarted. */
 enum burials_answer burials_next(pid_t *pid);
 
-/* The undertaker has not answered for too long, or has died over the same child too often. */
+/* End an undertaker that stands still while orders wait that it has not read: perhaps it waits for
+   what one of these holds. */
+void burials_hurry(void);
+
+/* One died in a critical section; or the undertaker has not answered for too long, or has died over
+   the same child too often.  To be asked before anything is ordered. */
 bool burials_hopeless(void);
 
 #endif

@@ -260,6 +260,10 @@ bury(void)
     enum burials_answer answer;
     pid_t pid;
 
+    if (burials_hopeless()) {
+        crash();
+        return;
+    }
     burials_order();
     while ((answer = burials_next(&pid)) != BURIALS_NONE) {
         if (answer == BURIALS_DOUBT) {
@@ -268,8 +272,7 @@ bury(void)
         }
         release(pid);
     }
-    if (burials_hopeless())
-        crash();
+    burials_hurry();
 }
 
 /* The startup process.  Recovery can begin anew as often as it is killed. */

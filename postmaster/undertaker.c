@@ -7,8 +7,12 @@
  * twice: if the undertaker dies half-way outside a critical section, its successor cleans up after
  * it, then does the same again (the order of burials: postmaster/burials.c).
  *
- * WHAT IT MAY NOT TRUST: a slot with crit above 0 (something shared is half changed), which is
- * answered "not buried"; and what a process did that ended by an internal fault, for it may have
+ * Ending a transaction may want what another dead process holds.  So the locks of all that it was
+ * told of are let go of before the first transaction is ended; who dies while it waits is not
+ * among them, and then it is replaced (burials_hurry), and its successor told of both.
+ *
+ * WHAT IT MAY NOT TRUST: a slot with crit above 0 (something shared is half changed), for which
+ * there is no order; and what a process did that ended by an internal fault, for it may have
  * written anywhere: server.crash_isolation says what is done then.
  *   verify  what can be checked is (verify.h), and cleaned up if nothing is odd
  *   fast    cleaned up
@@ -35,13 +39,25 @@
 #include "storage/collection/catalog.h"
 #include "storage/txn/txn.h"
 
-#define LOOK_NS ((int64_t)1000000000)
+#define LOOK_NS        ((int64_t)1000000000)
+#define ORDERS_AT_ONCE 64u
 
 bool
 undertaker_is_internal(int signal)
 {
     return signal == SIGSEGV || signal == SIGBUS || signal == SIGABRT || signal == SIGILL ||
            signal == SIGFPE || signal == SIGSYS || signal == SIGTRAP;
+}
+
+bool
+undertaker_must_refuse(pid_t pid)
+{
+    int slot = proc_find(pid);
+
+    if (slot < 0 || atomic_load(&proc_at((unsigned)slot)->crit) == 0 || mutant(MUTANT_LEFT_CRIT))
+        return false;
+    log_error("process %ld died in the middle of a change", (long)pid);
+    return true;
 }
 
 static err_t
@@ -88,10 +104,6 @@ bury(const struct undertaker_order *order, const char *crash_isolation)
 
     if (slot < 0)
         return true; /* it held nothing yet, or no longer: the usual end */
-    if (atomic_load(&proc_at((unsigned)slot)->crit) > 0 && !mutant(MUTANT_LEFT_CRIT)) {
-        log_error("process %ld died in the middle of a change", (long)order->pid);
-        return false;
-    }
     err = undertaker_is_internal(order->signal)
               ? clean_up_by_policy((unsigned)slot, order->again, crash_isolation)
               : clean_up((unsigned)slot);
@@ -104,20 +116,52 @@ bury(const struct undertaker_order *order, const char *crash_isolation)
     return true;
 }
 
-/* One order, if there is one; false: the postmaster is gone. */
+/* Nobody is to wait for a dead process's locks while the transactions of others are ended.  What a
+   process with an internal fault holds is looked at first, unless that does not matter. */
+static void
+unlock(const struct undertaker_order *order, const char *crash_isolation)
+{
+    int slot = proc_find(order->pid);
+
+    if (slot < 0 || (undertaker_is_internal(order->signal) && strcmp(crash_isolation, "fast") != 0))
+        return;
+    if (ledger_unlock_dead((unsigned)slot) != OK)
+        log_debug("unlocking for process %ld: %s", (long)order->pid, err_message()); /* bury tells */
+}
+
+/* The orders that are there; false: the postmaster is gone. */
+static bool
+receive(int fd, struct undertaker_order *orders, size_t *count)
+{
+    for (*count = 0; *count < ORDERS_AT_ONCE; (*count)++) {
+        ssize_t size = recv(fd, &orders[*count], sizeof *orders, MSG_DONTWAIT);
+
+        if (size < 0 && (errno == EAGAIN || errno == EINTR))
+            return true;
+        if (size != (ssize_t)sizeof *orders)
+            return false;
+    }
+    return true;
+}
+
 static bool
 serve(int fd, const struct config *config)
 {
-    struct undertaker_order order;
-    struct undertaker_report report;
-    ssize_t size = recv(fd, &order, sizeof order, MSG_DONTWAIT);
+    struct undertaker_order orders[ORDERS_AT_ONCE];
+    size_t count;
 
-    if (size < 0 && (errno == EAGAIN || errno == EINTR))
-        return true;
-    if (size != (ssize_t)sizeof order)
+    if (!receive(fd, orders, &count))
         return false;
-    report = (struct undertaker_report){ order.pid, bury(&order, config->server_crash_isolation) };
-    return send(fd, &report, sizeof report, MSG_NOSIGNAL) == (ssize_t)sizeof report;
+    for (size_t i = 0; i < count; i++)
+        unlock(&orders[i], config->server_crash_isolation);
+    for (size_t i = 0; i < count; i++) {
+        struct undertaker_report report = { orders[i].pid,
+            bury(&orders[i], config->server_crash_isolation) };
+
+        if (send(fd, &report, sizeof report, MSG_NOSIGNAL) != (ssize_t)sizeof report)
+            return false;
+    }
+    return true;
 }
 
 void

@@ -28,6 +28,10 @@ struct undertaker_report {
 /* Is this how a process ends that did something wrong itself?  Else it was ended from outside. */
 bool undertaker_is_internal(int signal);
 
+/* Did this process, which is dead, die in a critical section?  Then nobody can clean up after it,
+   and all are to be restarted.  Logs it.  Reads shared memory, and waits for nothing. */
+bool undertaker_must_refuse(pid_t pid);
+
 /* Serve orders from `fd` (a SOCK_SEQPACKET socket) until its end or INTERRUPT_TERMINATE.  The
    caller has a slot.  `reload` is called on INTERRUPT_RELOAD. */
 void undertaker_run(int fd, const struct config *config, void (*reload)(void));

@@ -34,7 +34,8 @@ static struct ledger_undo undo_of[LEDGER_KIND_COUNT]; /* const after the first f
 static const char *const kind_names[LEDGER_KIND_COUNT] = { "free", "shared lock", "exclusive lock",
     "pin", "page I/O", "transaction place", "cursor", "temporary file" };
 
-/* RELIABILITY's order: locks, I/O in progress, pins, the rest. */
+/* Locks, I/O in progress, pins; the rest, whose undoing may want locks. */
+#define UNLOCK_COUNT 4u
 static const enum ledger_kind release_order[] = { LEDGER_LWLOCK_EXCLUSIVE, LEDGER_LWLOCK_SHARED,
     LEDGER_IO, LEDGER_PIN, LEDGER_PLACE, LEDGER_CURSOR, LEDGER_TEMP_FILE };
 _Static_assert(sizeof release_order / sizeof *release_order == LEDGER_KIND_COUNT - 1,
@@ -191,11 +192,20 @@ release_kind(unsigned slot, enum ledger_kind kind)
 }
 
 err_t
+ledger_unlock_dead(unsigned slot)
+{
+    for (unsigned i = 0; i < UNLOCK_COUNT; i++)
+        TRY_RETURN(release_kind(slot, release_order[i]));
+    return OK;
+}
+
+err_t
 ledger_release_dead(unsigned slot)
 {
     err_t err = OK;
 
-    for (unsigned i = 0; i < sizeof release_order / sizeof *release_order; i++)
+    TRY(ledger_unlock_dead(slot));
+    for (unsigned i = UNLOCK_COUNT; i < sizeof release_order / sizeof *release_order; i++)
         TRY(release_kind(slot, release_order[i]));
 out:
     if (ledger_own == proc_at(slot)->ledger)

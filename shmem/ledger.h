@@ -140,6 +140,9 @@ void ledger_set_undo(enum ledger_kind kind, struct ledger_undo undo);
    then the rest; within a kind, last-taken first.  For the undertaker, and for a process that ends
    in order with something still held. */
 err_t ledger_release_dead(unsigned slot) MUST_CHECK;
+/* The first half of it: locks, I/O and pins, for whose sake others may be waiting.  Waits for no
+   other dead process. */
+err_t ledger_unlock_dead(unsigned slot) MUST_CHECK;
 
 /* Before that, of a process that may have written anywhere: is every entry a possible one, and each
    thing as it says?  Changes nothing.  Errors: ERR_INTERNAL: what is odd. */

@@ -243,6 +243,41 @@ def stopped(server):
         others.unharmed()
 
 
+def many_at_once(server):
+    """an undertaker that waits for what another dead one left half done: all are restarted at once, not after ten seconds"""
+    with Mongo(server.port["mongo"]) as admin, Mongo(server.port["mongo"]) as halfway, \
+            Mongo(server.port["mongo"]) as committing, Bystanders(server) as others:
+        for session in halfway, committing:
+            session.ping()
+        pid, dead = [pids(server, "backend 127.0.0.1:%d" % one.sock.getsockname()[1])[0] for one in (halfway, committing)]
+        insert = message(section0({"insert": "s", "documents": [{"n": 7}], "$db": "deaths"}))
+        admin.ask({"faultPoint": "WAL_RESERVED=stop:1:backend"}, "admin")
+        halfway.send(insert)
+        wait_for(lambda: state(pid) == "T", 5 * SLOW, "one stopped with space in the log")
+        # The next commit's record lies behind that space, and cannot be flushed.
+        admin.ask({"faultPoint": "COMMIT_LOGGED=kill:1:backend"}, "admin")
+        committing.send(insert)
+        wait_for(lambda: "backend (process %d)" % dead in others.said(), 5 * SLOW, "the other one's death")
+        time.sleep(0.2 * SLOW)  # the undertaker begins, and waits
+        began = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        restarted(server, others)
+        took = time.monotonic() - began
+        assert "process %d died in the middle of a change" % pid in others.said(), others.said()
+        assert took < 5 * SLOW, took
+
+
+def stopped_undertaker(server):
+    """an undertaker that stands still while others wait for it is replaced, alone"""
+    with Bystanders(server) as others, Mongo(server.port["mongo"]) as victim:
+        victim.ping()
+        pid = pids(server, "backend 127.0.0.1:%d" % victim.sock.getsockname()[1])[0]
+        os.kill(pids(server, "undertaker")[0], signal.SIGSTOP)
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: "cleaned up after process %d" % pid in others.said(), 9 * SLOW, "cleaned up")
+        others.unharmed()
+
+
 def killed_op(server):
     """killOp interrupts the one command that it names; the session lives on"""
     with Mongo(server.port["mongo"]) as admin, Mongo(server.port["mongo"]) as waiter, \
@@ -279,10 +314,10 @@ def main():
     with Server(settings) as server:
         server.start()
         add(server, "first")
-        tests = [workers, dead_undertaker, quit_one, oom_order, policies]
+        tests = [workers, dead_undertaker, stopped_undertaker, quit_one, oom_order, policies]
         if can_crash(server):
             WAYS.extend(["segv", "bus", "abort", "overflow"])
-            tests += [in_doubt, left_quietly, stopped, killed_op]
+            tests += [in_doubt, left_quietly, stopped, many_at_once, killed_op]
         else:
             print("# skipped: deaths by the session's own hand: this build has no fault points (--enable-faults)")
         for test in tests if len(sys.argv) < 2 else [globals()[name] for name in sys.argv[1:]]:
