@@ -24,13 +24,15 @@
 
 /* Longer than a census waits for one that stands. */
 #define PATIENCE_NS   ((int64_t)10 * 1000000000)
-#define STANDSTILL_NS ((int64_t)2 * 1000000000)
+#define STANDSTILL_NS ((int64_t)BURIALS_LOOK_MS * 1000000)
 #define ORDERS_MAX    4u /* undertakers that may die over one child before everything is restarted */
 
 static struct {
     int postmaster, undertaker; /* the two ends */
     unsigned expected;          /* answers */
-    int64_t moved_ns;           /* when the last answer came, or the first order after all were answered */
+    int64_t moved_ns;           /* when the last answer came; at first, when it was ordered */
+    int64_t hurried_ns;         /* the same, or when the undertaker was replaced for it */
+    bool replaced;              /* the one that is about to be found dead was */
 } burials = { .postmaster = -1, .undertaker = -1 };
 
 err_t
@@ -68,8 +70,11 @@ order(struct child *child)
         return false; /* the socket is full: later */
     child->ordered = true;
     child->orders++;
-    if (burials.expected++ == 0)
-        burials.moved_ns = clock_now_ns();
+    if (burials.expected++ == 0) {
+        burials.hurried_ns = clock_now_ns();
+        if (child->orders == 1)
+            burials.moved_ns = burials.hurried_ns;
+    }
     return true;
 }
 
@@ -110,8 +115,12 @@ burials_take_back(void)
 
     drain(burials.postmaster); /* U2 */
     drain(burials.undertaker);
-    while ((child = children_zombie(&at)) != NULL)
+    while ((child = children_zombie(&at)) != NULL) {
+        if (burials.replaced && child->ordered)
+            child->orders--; /* it did not die over this one */
         child->ordered = false;
+    }
+    burials.replaced = false;
     burials.expected = 0;
 }
 
@@ -124,9 +133,22 @@ burials_next(pid_t *pid)
         return BURIALS_NONE;
     if (burials.expected > 0)
         burials.expected--;
-    burials.moved_ns = clock_now_ns();
+    burials.moved_ns = burials.hurried_ns = clock_now_ns();
     *pid = report.pid;
     return report.buried ? BURIALS_DONE : BURIALS_DOUBT;
+}
+
+/* A check of what an internal fault left cannot be begun a second time. */
+static bool
+is_at_a_check(void)
+{
+    const struct child *child;
+    size_t at = 0;
+
+    while ((child = children_zombie(&at)) != NULL)
+        if (child->ordered && child->by_signal && undertaker_is_internal(child->code))
+            return true;
+    return false;
 }
 
 void
@@ -134,12 +156,19 @@ burials_hurry(void)
 {
     int unread = 0;
 
-    if (burials.expected == 0 || clock_now_ns() - burials.moved_ns < STANDSTILL_NS ||
-        ioctl(burials.undertaker, FIONREAD, &unread) != 0 || unread == 0)
+    if (burials.expected == 0 || clock_now_ns() - burials.hurried_ns < STANDSTILL_NS ||
+        ioctl(burials.undertaker, FIONREAD, &unread) != 0 || unread == 0 || is_at_a_check())
         return;
-    log_warn("the undertaker stands still while others want to be cleaned up after; it is replaced");
+    log_info("the undertaker waits while others want to be cleaned up after; another takes over");
     children_signal(CHILD_UNDERTAKER, SIGKILL);
-    burials.moved_ns = clock_now_ns();
+    burials.replaced = true;
+    burials.hurried_ns = clock_now_ns();
+}
+
+bool
+burials_expected(void)
+{
+    return burials.expected > 0;
 }
 
 static bool

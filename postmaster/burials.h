@@ -30,6 +30,9 @@ enum burials_answer burials_next(pid_t *pid);
 /* End an undertaker that stands still while orders wait that it has not read: perhaps it waits for
    what one of these holds. */
 void burials_hurry(void);
+/* Is an answer to come?  Then burials_hurry wants to be called every BURIALS_LOOK_MS. */
+#define BURIALS_LOOK_MS 250
+bool burials_expected(void);
 
 /* One died in a critical section; or the undertaker has not answered for too long, or has died over
    the same child too often.  To be asked before anything is ordered. */

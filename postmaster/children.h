@@ -66,8 +66,8 @@ struct child {
     bool ordered;    /* it was, and has not answered */
     bool doomed;     /* nobody can clean up after it; once `judged` */
     bool judged;
-    bool ended;      /* found by children_ended; still a zombie */
-    bool by_signal;  /* then `code` is the signal, else the exit code */
+    bool ended;     /* found by children_ended; still a zombie */
+    bool by_signal; /* then `code` is the signal, else the exit code */
     int code;
 };
 /* A child that has ended and was not told of yet; false: there is none.  It stays on the list, and

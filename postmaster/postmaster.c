@@ -397,11 +397,10 @@ advance(void)
 {
     switch (pm.state) {
     case RUNNING:
+        keep_workers(); /* the undertaker, who is told what there is to do */
         bury();
-        if (pm.state != RUNNING)
-            break;
-        keep_workers();
-        keep_backends();
+        if (pm.state == RUNNING)
+            keep_backends();
         break;
     case DRAINING:
         keep(CHILD_UNDERTAKER);
@@ -509,8 +508,9 @@ static int
 pause_ms(void)
 {
     int64_t rest_ms = (pm.fork_from_ns - clock_now_ns()) / 1000000 + 1;
+    int look_ms = burials_expected() ? BURIALS_LOOK_MS : LOOK_MS;
 
-    return rest_ms > 0 && rest_ms < LOOK_MS ? (int)rest_ms : LOOK_MS;
+    return rest_ms > 0 && rest_ms < look_ms ? (int)rest_ms : look_ms;
 }
 
 static void

@@ -126,7 +126,8 @@ unlock(const struct undertaker_order *order, const char *crash_isolation)
     if (slot < 0 || (undertaker_is_internal(order->signal) && strcmp(crash_isolation, "fast") != 0))
         return;
     if (ledger_unlock_dead((unsigned)slot) != OK)
-        log_debug("unlocking for process %ld: %s", (long)order->pid, err_message()); /* bury tells */
+        log_debug(
+            "unlocking for process %ld: %s", (long)order->pid, err_message()); /* bury tells */
 }
 
 /* The orders that are there; false: the postmaster is gone. */

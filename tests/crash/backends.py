@@ -5,7 +5,9 @@ Nothing acknowledged may be lost or be there twice, no session but the victim's 
 a restart of all, restarts must be rare (at most 1 %: deaths in a critical section), no connection
 may be refused, and when all is quiet nothing may be held.
 
-    tests/crash/backends.py [--kills 1000] [--seed N] [--signal KILL] [--policy verify] [--control]
+    tests/crash/backends.py [--kills 1000] [--together 1] [--seed N] [--signal KILL] [--policy verify] [--control]
+
+--together ends so many in the same moment: the undertaker, cleaning up after one, may want what another one holds.
 
 --control makes each death a restart of all (SEGV under crash_isolation = strict) and lets writes be
 acknowledged before they are in the log.  It must be red twice: others dropped, and writes lost.
@@ -18,7 +20,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from crowd import (KINDS, SETTINGS, Crowd, kill_a_backend, percentile,  # noqa: E402
+from crowd import (KINDS, SETTINGS, Crowd, kill_backends, percentile,  # noqa: E402
                    wait_until_nothing_held)
 from server import Server, gneiss  # noqa: E402
 
@@ -27,15 +29,13 @@ RARE = 0.01
 MOST_TOLD = 10  # complaints of a round that are shown
 
 
-def one_round(crowd, rng, kills, number):
+def one_round(crowd, rng, kills, number, together):
     crowd.begin()
     time.sleep(0.3)
     victims = []
     while len(victims) < kills:
-        time.sleep(rng.uniform(0.05, 0.2))
-        victim = kill_a_backend(crowd.server, rng, number)
-        if victim is not None:
-            victims.append(victim)
+        time.sleep(rng.uniform(0.05, 0.2) * together)
+        victims += kill_backends(crowd.server, rng, min(together, kills - len(victims)), number)
     time.sleep(0.3)
     report = crowd.end()
     crowd.judge(report, victims)
@@ -108,7 +108,7 @@ def finish(server, sums):
         print("  gneiss check: %s %s" % (done.stdout, done.stderr))
 
 
-def run(name, seed, kills, number=signal.SIGKILL, policy="verify", durable=True, settings=None):
+def run(name, seed, kills, number=signal.SIGKILL, policy="verify", durable=True, settings=None, together=1):
     """Yields the sums; nothing is judged but what the clients saw."""
     rng = random.Random(seed)
     began = time.time()
@@ -120,7 +120,7 @@ def run(name, seed, kills, number=signal.SIGKILL, policy="verify", durable=True,
         server.start()
         crowd = Crowd(server, seed, durable, kinds)
         while sums.victims < kills:
-            sums.add(*one_round(crowd, rng, min(ROUND, kills - sums.victims), number))
+            sums.add(*one_round(crowd, rng, min(ROUND, kills - sums.victims), number, together))
             if kills > ROUND:
                 print("  %d ended, %d full restarts, %d lost, %d dropped" % (
                     sums.victims, len(sums.restarts), sums.lost, sums.dropped), flush=True)
@@ -135,6 +135,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=int(os.environ.get("KILLS", "100")))
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED", "0")))
+    parser.add_argument("--together", type=int, default=1)
     parser.add_argument("--signal", default="KILL")
     parser.add_argument("--policy", default="verify")
     parser.add_argument("--control", action="store_true")
@@ -147,7 +148,8 @@ def main():
         print("red, as it must be: %d dropped, %d lost, %d old" % (sums.by_restart, sums.lost, sums.wrong)
               if red else "NOTHING LOST OR DROPPED: void")
         sys.exit(0 if red else 1)
-    sums = run("backends", seed, options.kills, getattr(signal, "SIG" + options.signal), options.policy)
+    sums = run("backends", seed, options.kills, getattr(signal, "SIG" + options.signal), options.policy,
+               together=options.together)
     # One restart may happen by chance in a short run.
     if len(sums.restarts) > max(2, RARE * sums.victims):
         sums.bad += 1

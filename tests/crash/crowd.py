@@ -456,20 +456,27 @@ def await_gone(victim, seconds=30):
     victim.gone = time.time()
 
 
-def kill_a_backend(server, rng, number=signal.SIGKILL, idle=0.03):
-    """Some backend at random, seldom an idle one; None: there was none just now."""
+def kill_backends(server, rng, count, number=signal.SIGKILL, idle=0.03):
+    """Up to so many backends at random, in the same moment; seldom an idle one."""
     pids = children(server.process.pid)
     rng.shuffle(pids)
     may_be_idle = rng.random() < idle
+    chosen = []
     for pid in pids:
         name = title(pid)
-        if name.startswith("gneissd: backend 127") or (
-                may_be_idle and name.startswith("gneissd: backend idle")):
-            victim = strike(pid, number)
-            if victim is not None:
-                await_gone(victim)
-                return victim
-    return None
+        if len(chosen) < count and (name.startswith("gneissd: backend 127") or (
+                may_be_idle and name.startswith("gneissd: backend idle"))):
+            chosen.append(pid)
+    victims = [victim for victim in (strike(pid, number) for pid in chosen) if victim is not None]
+    for victim in victims:
+        await_gone(victim)
+    return victims
+
+
+def kill_a_backend(server, rng, number=signal.SIGKILL):
+    """None: there was none just now."""
+    victims = kill_backends(server, rng, 1, number)
+    return victims[0] if victims else None
 
 
 # ---- the log ----
