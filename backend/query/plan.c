@@ -27,6 +27,7 @@
 #include "base/doc/bsonorder.h"
 #include "base/doc/bsonwalk.h"
 #include "base/doc/keystring.h"
+#include "base/mutant.h"
 
 #define RANGES_MAX     256
 #define CONJUNCTS_MAX  64
@@ -192,7 +193,7 @@ narrow(struct bounds *bounds, const struct filterprog_node *leaf, bool descendin
     buf_clear(key);
     TRY_RETURN(keystring_append(key, &leaf->value, descending));
     /* The value itself is within: a low bound begins with it, a high one behind it. */
-    if (inclusive != as_low)
+    if (inclusive != as_low && !(descending && mutant(MUTANT_RANGE_DESCENDING)))
         keystring_successor(key);
     TRY_RETURN(keep(bounds->arena, key, near));
     buf_clear(key);
@@ -411,10 +412,12 @@ plan_over(struct arena *arena, const struct catalog_index *index, const struct p
         TRY(bound_field(&bounds, conjuncts, &spec->field[i], multikey, &key, &more));
     }
     TRY(make_ranges(&bounds, &key, plan, &usable));
-    if (!usable || (index->sparse && !bounds.excludes_null && !insist))
+    if (!usable ||
+        (index->sparse && !bounds.excludes_null && !insist && !mutant(MUTANT_SPARSE_FOR_NULL)))
         goto out; /* N2 */
     plan->bounded = bounds.fields;
-    if (wish->sortkey != NULL && (!multikey || bounds.fields == 0)) /* N4 */
+    if (wish->sortkey != NULL &&
+        (!multikey || bounds.fields == 0 || mutant(MUTANT_ARRAY_ORDER))) /* N4 */
         plan->sorted = gives_order(spec, wish->sortkey, bounds.single, &backward);
     plan->backward = plan->sorted && backward;
     *useful = bounds.fields > 0 || plan->sorted || insist;
@@ -437,7 +440,8 @@ turn_round(struct plan *plan)
 {
     if (!plan->backward)
         return;
-    for (size_t i = 0, j = plan->range_count; i + 1 < j; i++, j--) {
+    for (size_t i = 0, j = plan->range_count; i + 1 < j && !mutant(MUTANT_RANGES_UNTURNED);
+         i++, j--) {
         struct index_range swap = plan->ranges[i];
 
         plan->ranges[i] = plan->ranges[j - 1];

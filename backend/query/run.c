@@ -27,6 +27,7 @@
 #include "backend/query/sorter.h"
 #include "backend/query/sortkey.h"
 #include "base/doc/bsonbuild.h"
+#include "base/mutant.h"
 #include "shmem/counters.h"
 #include "shmem/interrupt.h"
 #include "wal/control.h"
@@ -178,7 +179,7 @@ compile(struct op *op, struct run *run, const struct run_query *query, struct pl
     run->skip = query->skip;
     run->left = query->limit > 0 ? query->limit : -1;
     if (query->limit > 0 && query->skip <= INT64_MAX - query->limit)
-        run->limit = (uint64_t)(query->skip + query->limit);
+        run->limit = (uint64_t)(query->limit + (mutant(MUTANT_SORT_LIMIT) ? 0 : query->skip));
     if (query->filter.size > 0) {
         run->filter_bytes.data = arena_copy(run->arena, query->filter.data, query->filter.size);
         run->filter_bytes.size = query->filter.size;

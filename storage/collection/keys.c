@@ -14,6 +14,7 @@
 #include "base/doc/keystring.h"
 #include "base/doc/objectid.h"
 #include "base/ids.h"
+#include "base/mutant.h"
 #include "storage/collection/catalog_copy.h"
 #include "storage/collection/catalog_form.h"
 #include "storage/collection/catalog_row.h"
@@ -175,7 +176,8 @@ keys_announce(struct op *op, struct txn *txn, const struct catalog_collection *c
     struct catalog_row_key key;
 
     for (unsigned i = 0; i < collection->index_count; i++) {
-        if (sets[i].multikey && !collection->index[i]->multikey)
+        if (sets[i].multikey && !collection->index[i]->multikey &&
+            !mutant(MUTANT_ARRAYS_UNANNOUNCED))
             TRY_RETURN(announce_multikey(op, txn, collection, collection->index[i]));
     }
     if (collection->string_keys || !is_uuid_text(document))

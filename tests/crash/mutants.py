@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Leave out one thing at a time (base/lists/mutants.def), and see that a test turns red for each.
 
-Who finds a mutant stands in FINDERS: cells of the sweep, a race of this file, or a unit test.  A race
-and a unit test are run without the mutant, too, and must be green then.  A sync that is left out
-(WAL_SYNC, …) is a mutant as well: syncs.py cuts the power, with it and without.
+Who finds a mutant stands in FINDERS: cells of the sweep, a race of this file, a unit test, or the
+game of tests/model.  All but the sweep are run without the mutant, too, and must be green then.  A
+sync that is left out (WAL_SYNC, …) is a mutant as well: syncs.py cuts the power, with it and without.
 
     ./dev mutants [MUTANT…] [--syncs 2] [--seed N]
 
@@ -13,6 +13,7 @@ import argparse
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -271,6 +272,27 @@ class Unit:
         return [] if done.returncode == 0 else ["exit code %d" % done.returncode]
 
 
+class Model:
+    """The game of tests/model, as its step plays it."""
+
+    def __str__(self):
+        return "tests/model"
+
+    def run(self, _template, _infos):
+        for seed in range(1, 5):
+            done = subprocess.run(
+                [os.path.join(BUILD, "tests/model/model"), "--seed", str(seed), "--operations", "12000",
+                 "--kill-every", "3000"], timeout=300 * SLOW, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            if done.returncode != 0:
+                text = done.stdout.decode(errors="replace")
+                left = re.search("the directory is left: (.*)", text)
+                if left:
+                    shutil.rmtree(left.group(1), ignore_errors=True)
+                return [re.sub("^.*?(DIFFERENCE|DIED)", r"\1", text, flags=re.S)]
+        return []
+
+
 FINDERS = {
     "LEFT_LOCK": Cells("XID_PAGES=kill"),
     "LEFT_SHARE": Unit("shmem/test_lwlock"),
@@ -295,6 +317,14 @@ FINDERS = {
     "COMMIT_UNAWAITED": Race(ending_commit),
     "PAGE_BEFORE_LOG": Unit("storage/page/test_pool"),
     "SYNC_AGAIN": Race(failed_sync),
+    "UPDATE_LEAVES_INDEX": Model(),
+    "KEYS_UNCOMPARED": Model(),
+    "ARRAYS_UNANNOUNCED": Model(),
+    "RANGE_DESCENDING": Model(),
+    "SPARSE_FOR_NULL": Model(),
+    "ARRAY_ORDER": Model(),
+    "RANGES_UNTURNED": Model(),
+    "SORT_LIMIT": Model(),
     "TEXT_UNBOUNDED": Unit("base/wire/test_textline"),
     "JSON_UNBOUNDED": Unit("base/doc/test_jsonparse"),
     "OPMSG_UNBOUNDED": Unit("base/wire/test_opmsg"),
