@@ -145,8 +145,7 @@ err_t
 net_accept(int listener, int *fd, struct net_address *peer)
 {
     peer->size = sizeof peer->storage;
-    *fd = accept4(
-        listener, (struct sockaddr *)&peer->storage, &peer->size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    *fd = accept4(listener, (struct sockaddr *)&peer->storage, &peer->size, SOCK_CLOEXEC);
     if (*fd >= 0)
         return OK;
     switch (errno) {

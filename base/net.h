@@ -34,8 +34,8 @@ err_t net_resolve(const char *text, struct net_address *address) MUST_CHECK;
    ours, which is an error too. */
 err_t net_listen(const char *text, int backlog, int *fd, bool *taken) MUST_CHECK;
 
-/* Accept one connection; *fd = -1: none was waiting, or it went away before it was accepted.
-   Errors are those of this process or the machine (out of descriptors or memory). */
+/* Accept one connection, a blocking socket; *fd = -1: none was waiting, or it went away before it
+   was accepted.  Errors are those of this process or the machine (out of descriptors or memory). */
 err_t net_accept(int listener, int *fd, struct net_address *peer) MUST_CHECK;
 
 /* Connect, within `timeout_ms` (below 0: however long the system takes). */

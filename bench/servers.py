@@ -266,7 +266,8 @@ class Echo:
     def start(self, durable):
         del durable
         self.process = subprocess.Popen([os.path.join(self.programs, "echo")], text=True,
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        start_new_session=True)
         self.number = int(self.process.stdout.readline())
 
     def port(self, _):

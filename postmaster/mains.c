@@ -70,16 +70,14 @@ handle(int signal, void (*handler)(int signal))
     (void)sigaction(signal, &action, NULL);
 }
 
-/* Before a process has its slot there is nowhere to note a signal: until then they wait.  That of
-   the latch comes in while it polls only, ever. */
+/* Before a process has its slot there is nowhere to note a signal: until then they wait. */
 static void
 let_signals_in(void)
 {
-    sigset_t blocked;
+    sigset_t none;
 
-    (void)sigemptyset(&blocked);
-    (void)sigaddset(&blocked, SIGUSR1);
-    (void)sigprocmask(SIG_SETMASK, &blocked, NULL);
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 void
@@ -266,12 +264,6 @@ run_autovacuum(const struct child_env *env)
     return run_worker(env, PROC_AUTOVACUUM, auxiliary_autovacuum);
 }
 
-static void
-show_session(const char *text)
-{
-    title_set(text);
-}
-
 static int
 run_backend(const struct child_env *env)
 {
@@ -281,9 +273,9 @@ run_backend(const struct child_env *env)
     settings = enter(env);
     if (attach(PROC_BACKEND) != 0)
         return 1;
-    proc_set_title_hook(show_session);
+    proc_set_title_hook(title_amend);
     proc_set_state(PROC_IDLE);
-    proc_describe("", "", "");
+    proc_describe("", "");
     hand_down(settings->config);
     backend = (struct backend_env){
         .config = settings->config,

@@ -49,15 +49,23 @@ title_init(int argc, char **argv)
 void
 title_set(const char *text)
 {
+    title_amend(text, 0);
+}
+
+void
+title_amend(const char *text, size_t same)
+{
     static const char name[] = "gneissd: ";
-    size_t size = strlen(text);
+    size_t size = same + strlen(text + same);
 
     if (room_size < sizeof name)
         return;
     if (size > room_size - sizeof name)
         size = room_size - sizeof name;
-    memcpy(room, name, sizeof name - 1);
-    memcpy(room + sizeof name - 1, text, size);
+    if (same == 0)
+        memcpy(room, name, sizeof name - 1);
+    if (same < size)
+        memcpy(room + sizeof name - 1 + same, text + same, size - same);
     size += sizeof name - 1;
     if (size < shown_size)
         memset(room + size, 0, shown_size - size);

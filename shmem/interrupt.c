@@ -33,7 +33,7 @@ interrupt_pending(enum interrupt bits)
 void
 interrupt_clear(enum interrupt bits)
 {
-    if (proc_self != NULL)
+    if (interrupt_pending(bits)) /* mostly there is none, and to write costs more than to look */
         atomic_fetch_and(&proc_self->interrupts, ~(uint32_t)bits);
 }
 

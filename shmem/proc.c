@@ -13,7 +13,7 @@
  *   S4  `text_version` is odd while texts are being written.
  *
  * IF A PROCESS DIES in proc_attach, its pid stands in the slot and its ledger is empty: proc_bury.
- * In proc_describe: readers give up until proc_bury.  In proc_detach: the same as anywhere else.
+ * Writing texts: readers give up until proc_bury.  In proc_detach: the same as anywhere else.
  */
 #include "shmem/proc.h"
 
@@ -48,7 +48,9 @@ static struct {
 } * shared; /* mapped before any fork, then const */
 
 _Thread_local struct proc *proc_self;
-static void (*title_hook)(const char *text);
+static void (*title_hook)(const char *text, size_t same);
+static char title[2 * PROC_TEXT_MAX + 64]; /* " " and the last that was handed out */
+static size_t title_fixed;                 /* up to the verb; not 0 once one was handed out */
 
 static const struct {
     const char *title;
@@ -296,11 +298,20 @@ append_word(char *end, const char *text)
     return end;
 }
 
+/* Hand out the title with the verb that is there now. */
+static void
+show_verb(void)
+{
+    if (title_hook == NULL)
+        return;
+    *append_word(title + title_fixed, proc_self->verb) = '\0';
+    title_hook(title + 1, title_fixed - 1);
+}
+
 /* Compose and hand out "backend 127.0.0.1:5123 find" or "backend idle". */
 static void
 show_title(void)
 {
-    char title[2 * PROC_TEXT_MAX + 64];
     char *end = title;
 
     if (title_hook == NULL)
@@ -310,9 +321,9 @@ show_title(void)
         atomic_load(&proc_self->state) == PROC_IDLE)
         end = append_word(end, "idle");
     end = append_word(end, proc_self->peer);
-    end = append_word(end, proc_self->verb);
-    *end = '\0';
-    title_hook(title + 1);
+    title_fixed = (size_t)(end - title);
+    *append_word(end, proc_self->verb) = '\0';
+    title_hook(title + 1, 0);
 }
 
 void
@@ -346,39 +357,68 @@ get_text(char *to, size_t size, const char *from)
     to[i] = '\0';
 }
 
+/* S4: begin and end writing texts. */
+static uint32_t
+open_texts(struct proc *proc)
+{
+    uint32_t version = atomic_load_explicit(&proc->text_version, memory_order_relaxed);
+
+    atomic_store_explicit(&proc->text_version, version + 1, memory_order_relaxed);
+    return version;
+}
+
+static void
+close_texts(struct proc *proc, uint32_t version)
+{
+    atomic_store_explicit(&proc->text_version, version + 2, memory_order_release);
+}
+
 void
-proc_describe(const char *protocol, const char *peer, const char *verb)
+proc_describe(const char *protocol, const char *peer)
 {
     struct proc *proc = proc_self;
-    int64_t now = clock_now_ns();
     uint32_t version;
 
     invariant(proc != NULL);
-    version = atomic_load_explicit(&proc->text_version, memory_order_relaxed);
-    atomic_store_explicit(&proc->text_version, version + 1, memory_order_relaxed); /* S4 */
-    if (protocol != NULL)
-        put_text(proc->protocol, sizeof proc->protocol, protocol);
-    if (peer != NULL)
-        put_text(proc->peer, sizeof proc->peer, peer);
-    if (verb != NULL)
-        put_text(proc->verb, sizeof proc->verb, verb);
-    atomic_store_explicit(&proc->text_version, version + 2, memory_order_release);
-    if (peer != NULL)
-        atomic_store_explicit(
-            &proc->session_since_ns, peer[0] != '\0' ? now : 0, memory_order_relaxed);
-    if (verb != NULL) {
-        atomic_store_explicit(
-            &proc->verb_since_ns, verb[0] != '\0' ? now : 0, memory_order_relaxed);
-        if (verb[0] != '\0')
-            atomic_store_explicit(&proc->requests,
-                atomic_load_explicit(&proc->requests, memory_order_relaxed) + 1,
-                memory_order_relaxed);
-    }
+    version = open_texts(proc);
+    put_text(proc->protocol, sizeof proc->protocol, protocol);
+    put_text(proc->peer, sizeof proc->peer, peer);
+    put_text(proc->verb, sizeof proc->verb, "");
+    close_texts(proc, version);
+    atomic_store_explicit(
+        &proc->session_since_ns, peer[0] != '\0' ? clock_now_ns() : 0, memory_order_relaxed);
+    atomic_store_explicit(&proc->verb_since_ns, 0, memory_order_relaxed);
     show_title();
 }
 
 void
-proc_set_title_hook(void (*set_title)(const char *text))
+proc_begin_command(const char *verb)
+{
+    struct proc *proc = proc_self;
+    uint32_t version = open_texts(proc);
+
+    put_text(proc->verb, sizeof proc->verb, verb);
+    close_texts(proc, version);
+    atomic_store_explicit(&proc->verb_since_ns, clock_now_ns(), memory_order_relaxed);
+    atomic_store_explicit(&proc->requests,
+        atomic_load_explicit(&proc->requests, memory_order_relaxed) + 1, memory_order_relaxed);
+    show_verb();
+}
+
+void
+proc_end_command(void)
+{
+    struct proc *proc = proc_self;
+    uint32_t version = open_texts(proc);
+
+    put_text(proc->verb, sizeof proc->verb, "");
+    close_texts(proc, version);
+    atomic_store_explicit(&proc->verb_since_ns, 0, memory_order_relaxed);
+    show_verb();
+}
+
+void
+proc_set_title_hook(void (*set_title)(const char *text, size_t same))
 {
     title_hook = set_title;
 }
@@ -411,6 +451,10 @@ proc_wait_begin(enum proc_wait wait, uint64_t object)
 
     if (proc_self == NULL)
         return;
+    if (wait == WAIT_CLIENT) { /* nobody asks since when, and each request begins with one */
+        atomic_store_explicit(&proc_self->wait, wait, memory_order_relaxed);
+        return;
+    }
     now_ns = clock_now_ns();
     if (wait != last || now_ns - wait_ended_ns > WAIT_AGAIN_NS ||
         atomic_load_explicit(&proc_self->wait_object, memory_order_relaxed) != object)
@@ -426,7 +470,8 @@ proc_wait_end(void)
 {
     if (proc_self == NULL)
         return;
-    wait_ended_ns = clock_now_ns();
+    if (atomic_load_explicit(&proc_self->wait, memory_order_relaxed) != WAIT_CLIENT)
+        wait_ended_ns = clock_now_ns();
     atomic_store_explicit(&proc_self->wait, WAIT_NONE, memory_order_relaxed);
 }
 

@@ -96,10 +96,13 @@ bool proc_is_dead(unsigned index);
 int proc_find(pid_t pid);
 
 void proc_set_state(enum proc_state state); /* shown in the title by the next proc_describe */
-/* NULL leaves a text as it is.  A peer begins the session's time ("" ends it), a verb the
-   command's, and counts a request.  Also sets the process title through the hook below. */
-void proc_describe(const char *protocol, const char *peer, const char *verb);
-void proc_set_title_hook(void (*set_title)(const char *text));
+/* What session this is; a peer begins its time, "" ends it.  This and what follows sets the process
+   title through the hook below, of whose text the first `same` bytes are those of the last. */
+void proc_describe(const char *protocol, const char *peer);
+/* The command that is being run, and what it names.  Begins its time and counts a request. */
+void proc_begin_command(const char *verb);
+void proc_end_command(void);
+void proc_set_title_hook(void (*set_title)(const char *text, size_t same));
 /* A consistent copy of another slot's texts; false: it kept changing. */
 bool proc_read_text(
     const struct proc *proc, char protocol[8], char peer[PROC_TEXT_MAX], char verb[PROC_TEXT_MAX]);

@@ -65,7 +65,8 @@ send_all(struct conn *conn, int64_t stall_ns)
     err_t err = OK;
 
     while (sent < conn->out.size) {
-        ssize_t n = send(conn->fd, conn->out.data + sent, conn->out.size - sent, MSG_NOSIGNAL);
+        ssize_t n = send(
+            conn->fd, conn->out.data + sent, conn->out.size - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (n >= 0) {
             sent += (size_t)n;
@@ -163,13 +164,10 @@ make_room(struct conn *conn, size_t want)
     return buf_reserve(&conn->in, more);
 }
 
-/* One recv.  *got false: nothing there at the moment. */
+/* What a receive came to.  *got false: nothing there at the moment. */
 static err_t
-receive_some(struct conn *conn, bool *got)
+note_received(struct conn *conn, ssize_t n, bool *got)
 {
-    ssize_t n = recv(
-        conn->fd, conn->in.data + conn->in.size, conn->in.capacity - conn->in.size, MSG_DONTWAIT);
-
     *got = n >= 0;
     conn->filled = n > 0 && (size_t)n == conn->in.capacity - conn->in.size;
     if (n > 0) {
@@ -186,6 +184,41 @@ receive_some(struct conn *conn, bool *got)
     return OK;
 }
 
+/* Receive what is there. */
+static err_t
+receive_at_once(struct conn *conn, bool *got)
+{
+    return note_received(conn,
+        recv(conn->fd, conn->in.data + conn->in.size, conn->in.capacity - conn->in.size,
+            MSG_DONTWAIT),
+        got);
+}
+
+/* Sleep until something comes, the latch is set, or time is up, and receive it: without a time
+   limit in one system call. */
+static err_t
+receive_later(struct conn *conn, int64_t until_ns, bool *got)
+{
+    ssize_t n = 0;
+    int ready = 0;
+    bool set;
+
+    proc_wait_begin(WAIT_CLIENT, 0);
+    if (until_ns == 0)
+        n = latch_receive(
+            conn->fd, conn->in.data + conn->in.size, conn->in.capacity - conn->in.size, &set);
+    else
+        ready = latch_wait_fd(conn->fd, POLLIN, until_ns, &set);
+    proc_wait_end();
+    if (set)
+        latch_clear(); /* and look at the interrupts again: they stay, the latch does not */
+    if (until_ns == 0)
+        return note_received(conn, n, got);
+    if (ready == 0 && clock_now_ns() >= until_ns)
+        return err_set(ERR_MAX_TIME, "nothing was received in time");
+    return receive_at_once(conn, got);
+}
+
 /* Is it worth asking before sleeping?  A client that waits for its answer has sent nothing more. */
 static bool
 likely_there(const struct conn *conn)
@@ -198,27 +231,17 @@ err_t
 conn_receive(struct conn *conn, size_t want, int64_t until_ns)
 {
     bool look = likely_there(conn);
+    bool got = false;
 
     TRY_RETURN(conn_flush(conn));
     TRY_RETURN(make_room(conn, want));
-    for (;;) {
-        bool set, got = false;
-        int ready;
-
-        if (look)
-            TRY_RETURN(receive_some(conn, &got));
-        if (got)
-            return OK;
+    if (look)
+        TRY_RETURN(receive_at_once(conn, &got));
+    while (!got) {
         TRY_RETURN(interrupt_check(NULL));
         if (interrupt_pending(INTERRUPT_SHUTDOWN))
             return err_set(ERR_SHUTDOWN, "server is shutting down");
-        proc_wait_begin(WAIT_CLIENT, 0);
-        ready = latch_wait_fd(conn->fd, POLLIN, until_ns, &set);
-        proc_wait_end();
-        if (set)
-            latch_clear(); /* and look at the interrupts again: they stay, the latch does not */
-        if (ready == 0 && until_ns != 0 && clock_now_ns() >= until_ns)
-            return err_set(ERR_MAX_TIME, "nothing was received in time");
-        look = true;
+        TRY_RETURN(receive_later(conn, until_ns, &got));
     }
+    return OK;
 }

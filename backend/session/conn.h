@@ -27,7 +27,7 @@ struct conn {
     char peer[NET_TEXT_MAX]; /* "127.0.0.1:5123" */
 };
 
-/* Take over an accepted socket (non-blocking).  Closes it on error. */
+/* Take over an accepted socket (blocking).  Closes it on error. */
 err_t conn_open(struct conn *conn, int fd, size_t in_limit, size_t out_limit) MUST_CHECK;
 /* Send what is left (waiting at most a second), close, keep the buffers' memory up to 64 KiB for
  * the next. */

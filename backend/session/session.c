@@ -43,7 +43,7 @@ session_request_begin(struct session *session, const char *verb)
         scoreboard_set(session->place, SCOREBOARD_BUSY);
     }
     proc_set_state(PROC_BUSY);
-    proc_describe(NULL, NULL, verb);
+    proc_begin_command(verb);
     interrupt_clear(INTERRUPT_CANCEL);
     counters_add(COUNTER_COMMANDS, 1);
 }
@@ -56,7 +56,7 @@ session_request_end(struct session *session)
     invariant(!crit_active());
     arena_reset(session->op.arena);
     log_context.cmd = NULL;
-    proc_describe(NULL, NULL, "");
+    proc_end_command();
     proc_set_state(PROC_IDLE);
 }
 
@@ -93,7 +93,7 @@ begin(struct session *session, int fd, enum session_protocol protocol)
         return false;
     log_context.peer = session->conn.peer;
     log_context.protocol = dialect->name;
-    proc_describe(dialect->name, session->conn.peer, "");
+    proc_describe(dialect->name, session->conn.peer);
     return true;
 }
 
@@ -107,7 +107,7 @@ end(struct session *session)
     log_context.peer = log_context.protocol = log_context.tenant = log_context.user = NULL;
     log_context.cmd = NULL;
     interrupt_clear(INTERRUPT_CANCEL);
-    proc_describe("", "", "");
+    proc_describe("", "");
 }
 
 void

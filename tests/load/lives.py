@@ -233,36 +233,24 @@ def kill_workers(server):
     return "longest %.2f s" % max(times)
 
 
-def signal_waits(server):
-    """the signal that ends a backend's waiting is kept for the next wait while it works"""
-    usr1 = 1 << (signal.SIGUSR1 - 1)
-
-    def blocked():
-        """Those that hold it back; in a wait, none do."""
-        for pid, title in server.titles().items():
+def told_at_any_moment(server):
+    """a session that is told to end just as it begins to wait for its client does end"""
+    for attempt in range(200 if FULL else 60):
+        with Text(server.port["text"], login=False, timeout=10 * SLOW) as conn:
+            port = conn.sock.getsockname()[1]
+            conn.send(b"PING\r\n")
+            conn.receive()
+            victim = [pid for pid, title in server.titles().items() if "backend 127.0.0.1:%d" % port in title]
+            conn.send(b"PING\r\n" * (1 + attempt % 5))
+            time.sleep(attempt % 10 * 0.00002)
+            os.kill(victim[0], signal.SIGTERM)
             try:
-                with open("/proc/%d/status" % pid, encoding="ascii") as file:
-                    status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if "backend 127.0.0.1" in title and int(status["SigBlk"], 16) & usr1:
-                return True
-        return False
-
-    with Mongo(server.port["mongo"]) as conn:
-        conn.ask({"insert": "busy", "documents": [{"_id": n, "x": "x" * 200} for n in range(5000)]})
-        stop = threading.Event()
-
-        def work():
-            while not stop.is_set():
-                conn.ask({"count": "busy", "query": {"x": {"$regex": "y$"}}})
-        worker = threading.Thread(target=work)
-        worker.start()
-        try:
-            wait_for(blocked, 10 * SLOW, "a backend at work that blocks SIGUSR1")
-        finally:
-            stop.set()
-            worker.join()
+                while True:
+                    conn.receive()
+            except Refused as refused:
+                assert "shutting down" in str(refused), refused
+            except Closed:
+                pass
 
 
 def copied(server):
@@ -352,7 +340,7 @@ def main():
         server.start()
         add(server, "first")
         for test in (second_server, told_at_term, term_under_load, term_and_death, term_twice_and_int, quit_at_once, reload,
-                     kill_all, kill_postmaster, kill_workers, signal_waits, copied, refused_starts, no_password,
+                     kill_all, kill_postmaster, kill_workers, told_at_any_moment, copied, refused_starts, no_password,
                      fresh_size):
             if not checks.run(test, server) and (server.process is None or server.process.poll() is not None):
                 server.kill()

@@ -193,11 +193,11 @@ describe_without_end(void *argument)
 {
     (void)argument;
     invariant(proc_attach(PROC_BACKEND) == OK);
-    proc_describe("text", "1", "one");
+    proc_describe("text", "1");
     atomic_store(&shared->writer, proc_self);
     while (atomic_load(&shared->stop) == 0) {
-        proc_describe("text", "22", "two");
-        proc_describe("text", "1", "one");
+        proc_describe("json", "22");
+        proc_describe("text", "1");
     }
     proc_detach();
     return NULL;
@@ -219,7 +219,7 @@ texts_are_read_whole(void **state)
     /* A writer that was interrupted half-way keeps readers out until it runs again. */
     for (int i = 0; i < 20000 || read == 0; i++) {
         if (proc_read_text(atomic_load(&shared->writer), protocol, peer, verb)) {
-            assert_string_equal(peer, verb[0] == 'o' ? "1" : "22");
+            assert_string_equal(peer, protocol[0] == 't' ? "1" : "22");
             read++;
         } else if (i >= 20000) {
             (void)usleep(100);
@@ -232,8 +232,9 @@ texts_are_read_whole(void **state)
 static char title[300];
 
 static void
-keep_title(const char *text)
+keep_title(const char *text, size_t same)
 {
+    assert_memory_equal(title, text, same);
     (void)snprintf(title, sizeof title, "%s", text);
 }
 
@@ -244,12 +245,18 @@ titles_say_what_a_process_does(void **state)
     proc_set_title_hook(keep_title);
     assert_int_equal(proc_attach(PROC_BACKEND), OK);
     proc_set_state(PROC_IDLE);
-    proc_describe("", "", "");
+    proc_describe("", "");
     assert_string_equal(title, "backend idle");
-    proc_describe("text", "127.0.0.1:5", "find");
+    proc_describe("text", "127.0.0.1:5");
+    assert_string_equal(title, "backend 127.0.0.1:5");
+    proc_begin_command("find");
     assert_string_equal(title, "backend 127.0.0.1:5 find");
     assert_int_equal(atomic_load(&proc_self->requests), 1);
-    proc_describe(NULL, "", "");
+    assert_int_not_equal(atomic_load(&proc_self->verb_since_ns), 0);
+    proc_end_command();
+    assert_string_equal(title, "backend 127.0.0.1:5");
+    assert_int_equal(atomic_load(&proc_self->verb_since_ns), 0);
+    proc_describe("", "");
     assert_string_equal(title, "backend idle");
     proc_detach();
     proc_set_title_hook(NULL);

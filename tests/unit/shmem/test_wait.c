@@ -3,12 +3,16 @@
  */
 #include "shmem/condition.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +26,7 @@
 #include "shmem/segment.h"
 
 #define ROUNDS 5000
+#define WAKES  20000
 
 static struct {
     struct condition condition;
@@ -140,30 +145,49 @@ a_latch_loses_no_wake(void **state)
     assert_int_equal(atomic_load(&shared->turn), 2 * ROUNDS);
 }
 
-/* A real process, polling a pipe that stays silent, is woken by the signal each time. */
+/* What a process waits with: a line that stays silent, or nearly so. */
 static void
-a_poll_is_ended_by_the_latch(void **state)
+poll_line(int fd)
+{
+    bool set = false;
+
+    invariant(latch_wait_fd(fd, POLLIN, clock_now_ns() + INT64_C(5000000000), &set) == 0);
+    invariant(set);
+}
+
+static void
+receive_line(int fd)
+{
+    char byte;
+    bool set = false;
+    ssize_t got = latch_receive(fd, &byte, 1, &set);
+
+    invariant(got < 0 && (errno == EAGAIN || errno == EINTR));
+    invariant((fcntl(fd, F_GETFL) & O_NONBLOCK) == 0); /* it was put back */
+}
+
+/* A real process, waiting for a silent line, is woken by the signal each time. */
+static void
+wake_each_time(void (*wait_for_line)(int fd))
 {
     int silent[2];
     int status;
     pid_t pid;
     int64_t begun = clock_now_ns();
 
-    (void)state;
-    assert_int_equal(pipe(silent), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, silent), 0);
+    atomic_store(&shared->proc[0], NULL);
+    atomic_store(&shared->turn, 0);
+    atomic_store(&shared->ready, 0);
     pid = fork();
     if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         latch_use_signal();
         invariant(proc_attach(PROC_BACKEND) == OK);
         atomic_store(&shared->proc[0], proc_self);
-        for (uint32_t i = 1; i <= 2000; i++) {
-            bool set = false;
-
-            while (latch_clear(), atomic_load(&shared->turn) < i) {
-                invariant(latch_wait_fd(
-                              silent[0], POLLIN, clock_now_ns() + INT64_C(5000000000), &set) == 0);
-                invariant(set);
-            }
+        for (uint32_t i = 1; i <= WAKES; i++) {
+            while (latch_clear(), atomic_load(&shared->turn) < i)
+                wait_for_line(silent[0]);
             atomic_store(&shared->ready, i);
         }
         proc_detach();
@@ -171,7 +195,9 @@ a_poll_is_ended_by_the_latch(void **state)
     }
     while (atomic_load(&shared->proc[0]) == NULL)
         (void)usleep(100);
-    for (uint32_t i = 1; i <= 2000; i++) {
+    for (uint32_t i = 1; i <= WAKES; i++) {
+        for (uint32_t spin = i % 64; spin > 0; spin--) /* to come at any moment */
+            __builtin_ia32_pause();
         atomic_store(&shared->turn, i);
         latch_set(atomic_load(&shared->proc[0]));
         while (atomic_load(&shared->ready) < i)
@@ -181,6 +207,20 @@ a_poll_is_ended_by_the_latch(void **state)
     assert_int_equal(status, 0);
     (void)close(silent[0]);
     (void)close(silent[1]);
+}
+
+static void
+a_poll_is_ended_by_the_latch(void **state)
+{
+    (void)state;
+    wake_each_time(poll_line);
+}
+
+static void
+a_receive_is_ended_by_the_latch(void **state)
+{
+    (void)state;
+    wake_each_time(receive_line);
 }
 
 static void
@@ -243,6 +283,7 @@ main(void)
         cmocka_unit_test_setup_teardown(a_condition_loses_no_wake, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_latch_loses_no_wake, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_poll_is_ended_by_the_latch, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_receive_is_ended_by_the_latch, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_ready_file_ends_the_poll, set_up, tear_down),
         cmocka_unit_test_setup_teardown(interrupts_end_requests_and_waits, set_up, tear_down),
     };
