@@ -14,8 +14,7 @@
  *   L3  A change: content lock exclusive, critical section, DIRTY set, version odd, bytes, log
  *       record, LSN, version even.
  *
- * IF A PROCESS DIES: see pool_buffer.c.  Its rings and its cache of places are private and hold
- * nothing.
+ * IF A PROCESS DIES: see pool_buffer.c.  Its rings are private and hold nothing.
  */
 #include "storage/page/pool.h"
 
@@ -36,43 +35,12 @@
 
 #define shared pool_buffer_shared
 
-#define PLACES           4096u /* of the private cache: page → buffer */
 #define RING_BYTES_SCAN  ((size_t)256 << 10)
 #define RING_BYTES_WRITE ((size_t)1 << 20)
 #define RING_MAX         256u /* buffers of a ring: 1 MiB of the smallest pages */
 #define RING_SHARE       8u   /* a ring has at most this part of the pool */
 #define ROUNDS_MAX       50   /* looks for a buffer, 1 ms apart, before all are said to be pinned */
 #define FORGET_NS_MAX    30000000000
-
-/* ---- where a page was last seen by this process ---- */
-
-/* Numbers of buffers, or 0; whether one still has the page, its tag says. */
-static _Thread_local buffer_t places[PLACES];
-
-/* Where the page would be noted. */
-static inline buffer_t *
-place_for(uint64_t tag)
-{
-    return &places[pool_buffer_hash(tag) % PLACES];
-}
-
-/* Look in the table, and note what was seen. */
-static buffer_t __attribute__((noinline)) place_anew(uint64_t tag)
-{
-    return *place_for(tag) = pool_buffer_glance(tag);
-}
-
-/* The buffer in which the page is, perhaps; 0: not seen. */
-static inline buffer_t
-place_of(uint64_t tag)
-{
-    buffer_t number = *place_for(tag);
-
-    if (number - 1 < shared->count && /* it may be of an earlier, larger segment */
-        atomic_load_explicit(&pool_buffer_at(number)->tag, memory_order_relaxed) == tag)
-        return number;
-    return place_anew(tag);
-}
 
 /* ---- looking without a pin ---- */
 
@@ -93,7 +61,7 @@ look(struct page_id id, struct pool_peek *peek, bool touch)
     return false;
 #else
     uint64_t tag = pool_buffer_tag(id);
-    buffer_t number = place_of(tag);
+    buffer_t number = pool_buffer_glance(tag);
     struct buffer *buffer;
     uint32_t state;
 
@@ -409,7 +377,7 @@ pin_page(struct page_id id, enum pool_use use, enum fill fill, buffer_t *number)
     if (tag >> 32 == 0) /* 0 as a tag says: no page */
         return err_set(
             ERR_CORRUPT, "could not use block %u of a data file without a number", id.block);
-    *number = place_of(tag);
+    *number = pool_buffer_glance(tag);
     if (*number != 0 && pool_buffer_pin_valid(*number, tag, touch)) {
         counters_add(COUNTER_POOL_HITS, 1);
         return OK;
@@ -578,7 +546,7 @@ pool_dirty_unlogged(buffer_t buffer)
 void
 pool_prefetch(struct page_id id)
 {
-    if (place_of(pool_buffer_tag(id)) == 0)
+    if (pool_buffer_glance(pool_buffer_tag(id)) == 0)
         datafile_will_need(id);
 }
 

@@ -142,29 +142,15 @@ pool_buffer_region_init(void *zeroed, const struct config *config)
 
 /* ---- the table ---- */
 
-static inline uint32_t
-bucket_of(uint64_t tag)
-{
-    return pool_buffer_hash(tag) & shared->bucket_mask;
-}
-
-uint32_t
-pool_buffer_bucket(uint64_t tag)
-{
-    return bucket_of(tag);
-}
-
 struct lwlock *
 pool_buffer_partition(uint64_t tag)
 {
-    return &shared->partitions[bucket_of(tag) % POOL_BUFFER_PARTITIONS].lock;
+    return &shared->partitions[pool_buffer_bucket(tag) % POOL_BUFFER_PARTITIONS].lock;
 }
 
 buffer_t
-pool_buffer_glance(uint64_t tag)
+pool_buffer_glance_on(buffer_t number, uint64_t tag)
 {
-    buffer_t number = atomic_load_explicit(&shared->buckets[bucket_of(tag)], memory_order_acquire);
-
     for (uint32_t steps = 0; number != 0 && steps < CHAIN_MAX; steps++) {
         struct buffer *buffer = pool_buffer_at(number);
 
@@ -178,7 +164,8 @@ pool_buffer_glance(uint64_t tag)
 buffer_t
 pool_buffer_find(uint64_t tag)
 {
-    buffer_t number = atomic_load_explicit(&shared->buckets[bucket_of(tag)], memory_order_relaxed);
+    buffer_t number =
+        atomic_load_explicit(&shared->buckets[pool_buffer_bucket(tag)], memory_order_relaxed);
 
     while (number != 0 &&
            atomic_load_explicit(&pool_buffer_at(number)->tag, memory_order_relaxed) != tag)
@@ -190,7 +177,7 @@ void
 pool_buffer_enter(buffer_t number, uint64_t tag)
 {
     struct buffer *buffer = pool_buffer_at(number);
-    _Atomic uint32_t *bucket = &shared->buckets[bucket_of(tag)];
+    _Atomic uint32_t *bucket = &shared->buckets[pool_buffer_bucket(tag)];
     enum lockrank rank = rank_of(pool_buffer_id(tag).file);
 
     invariant(lwlock_held(pool_buffer_partition(tag), LW_EXCLUSIVE));
@@ -210,7 +197,7 @@ pool_buffer_enter(buffer_t number, uint64_t tag)
 static void
 unchain(buffer_t number, uint64_t tag)
 {
-    _Atomic uint32_t *link = &shared->buckets[bucket_of(tag)];
+    _Atomic uint32_t *link = &shared->buckets[pool_buffer_bucket(tag)];
     struct buffer *buffer = pool_buffer_at(number);
     buffer_t at;
 

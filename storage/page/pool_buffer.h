@@ -66,21 +66,20 @@ extern struct pool_buffer_shared *pool_buffer_shared; /* const after the region 
 size_t pool_buffer_region_size(const struct config *config);
 void pool_buffer_region_init(void *zeroed, const struct config *config);
 
-/* In which chain this page's buffer is. */
-uint32_t pool_buffer_bucket(uint64_t tag);
-
 static inline uint64_t
 pool_buffer_tag(struct page_id id)
 {
     return (uint64_t)id.file << 32 | id.block;
 }
 
-/* Neighbours in a file are neighbours in a table: of sixteen pages one cache line says where they
-   are, and pages of one file are not in each other's way.  Files begin anywhere. */
+/* In which chain this page's buffer is.  Neighbours in a file have neighbouring buckets: of sixteen
+   pages one cache line says where they are, and pages of one file are not in each other's way.
+   Files begin anywhere. */
 static inline uint32_t
-pool_buffer_hash(uint64_t tag)
+pool_buffer_bucket(uint64_t tag)
 {
-    return (uint32_t)tag + (uint32_t)((tag >> 32) * 0x9e3779b97f4a7c15u >> 32);
+    return ((uint32_t)tag + (uint32_t)((tag >> 32) * 0x9e3779b97f4a7c15u >> 32)) &
+           pool_buffer_shared->bucket_mask;
 }
 
 static inline struct page_id
@@ -110,7 +109,21 @@ pool_buffer_pins(uint32_t state)
 struct lwlock *pool_buffer_partition(uint64_t tag);
 
 /* Look without a lock; what is found may be gone at once.  0: not seen (it may be there). */
-buffer_t pool_buffer_glance(uint64_t tag);
+static inline buffer_t pool_buffer_glance(uint64_t tag);
+buffer_t pool_buffer_glance_on(buffer_t number, uint64_t tag); /* the rest of a chain */
+
+static inline buffer_t
+pool_buffer_glance(uint64_t tag)
+{
+    buffer_t number = atomic_load_explicit(
+        &pool_buffer_shared->buckets[pool_buffer_bucket(tag)], memory_order_acquire);
+
+    return number == 0 ||
+                   atomic_load_explicit(&pool_buffer_at(number)->tag, memory_order_acquire) == tag
+               ? number
+               : pool_buffer_glance_on(number, tag);
+}
+
 /* The page's buffer or 0; the partition's lock is held. */
 buffer_t pool_buffer_find(uint64_t tag);
 /* Put the page in a buffer that has none (pinned by us alone); partition exclusive. */
