@@ -1,6 +1,9 @@
 """What settings do to Gneiss: a curve each, its points measured in turns."""
+import ctypes
 import os
+import re
 import statistics
+import struct
 import time
 from xml.sax.saxutils import escape
 
@@ -63,10 +66,10 @@ def wal_buffers(options):
 
 
 def checkpoint_timeout(options):
-    """Each runs long enough for several checkpoints, so they cannot take turns within it; the
-    points come twice, there and back."""
-    documents, seconds = 200000, 4 if options.quick else 20
-    values = [5, 10, 30, 300]
+    """Each runs so long that all but the last have a checkpoint, so they cannot take turns within
+    it; the points come twice, there and back."""
+    documents, seconds = 200000, 6 if options.quick else 22
+    values = [5, 300] if options.quick else [5, 10, 20, 300]
     rounds = {value: [] for value in values}
     for value in values + values[::-1]:
         workers = _workers(options, [value], lambda value: (
@@ -78,8 +81,8 @@ def checkpoint_timeout(options):
         worker.close()
         rounds[value].append(done)
     return {"name": "checkpoint_timeout", "x": "s", "y": "updates/s",
-            "about": "updates at random among %s documents of 500 bytes, by the processor's time" %
-                     format(documents, ","),
+            "about": "updates at random among %s documents of 500 bytes for %d s, by the processor's "
+                     "time" % (format(documents, ","), seconds),
             "points": _points(rounds, "cpu")}
 
 
@@ -114,7 +117,88 @@ def spare_backends(options):
             "points": _points(rounds)}
 
 
-CURVES = {"shared_buffers": shared_buffers, "wal_buffers": wal_buffers,
+def _huge_mib(pid):
+    """How much of a process's memory lies on huge pages, private or shared."""
+    with open("/proc/%d/smaps_rollup" % pid, encoding="ascii") as file:
+        found = re.findall(r"^(?:AnonHugePages|ShmemPmdMapped): +(\d+) kB", file.read(), re.M)
+    return sum(int(kib) for kib in found) // 1024
+
+
+def _by_huge_pages(points, measured):
+    """Points whose x is what was found instead of what was asked for."""
+    return [{**point, "x": measured[point["x"]]} for point in points]
+
+
+def huge_pages_library(options):
+    """The same library twice, once in a process that the kernel gives no huge pages."""
+    documents, workers, measured = 100000 if options.quick else 1000000, {}, {}
+    for wanted in (False, True):
+        ctypes.CDLL(None).prctl(41, int(not wanted), 0, 0, 0)  # PR_SET_THP_DISABLE, inherited
+        workers.update(_workers(options, [wanted], lambda _: (1024 * MIB, []), documents))
+    for wanted, worker in workers.items():
+        measured[wanted] = _huge_mib(worker.process.pid)
+    return {"name": "huge_pages_library", "x": "MiB on huge pages", "y": "gets/s",
+            "about": "the library, get by _id at random among %s small documents, without and with "
+                     "huge pages, by the processor's time" % format(documents, ","),
+            "points": _by_huge_pages(_measure(options, workers, "get", "docs", "cpu"), measured)}
+
+
+def _fill(server, documents):
+    """Small documents, 1,000 a commit."""
+    import bson
+    one = bytearray(bson.encode({"_id": bson.Int64(0), "name": "granite ", "age": 1, "active": True}))
+    with servers.testwire.Mongo(server.port("mongo")) as mongo:
+        for first in range(0, documents, 1000):
+            batch = []
+            for number in range(first, first + 1000):
+                struct.pack_into("<q", one, 9, number)
+                batch.append(bytes(one))
+            mongo.ask({"insert": "docs"}, "bench", servers.testwire.section1("documents", batch))
+
+
+def huge_pages_server(options):
+    """Two servers, each with a /dev/shm of its own that nobody else sees."""
+    documents, made, clients, measured = 100000 if options.quick else 1000000, {}, {}, {}
+    verb, clients_count, pipeline = "get", 8, 16
+    try:
+        for wanted, huge in ((False, "never"), (True, "advise")):
+            folder = os.path.join(options.below, "huge-" + huge)
+            os.makedirs(folder)
+            server = made[wanted] = servers.Gneiss(folder)
+            server.server.wrapper = [
+                "unshare", "-m", "sh", "-c", "mount -t tmpfs -o size=2g,huge=%s none /dev/shm && "
+                "exec \"$@\"" % huge, "sh"]
+            server.start(durable=False)
+            _fill(server, documents)
+            measured[wanted] = _huge_mib(server.process.pid)
+            clients[wanted] = Asked(os.path.join(options.programs, "wire-mongo"),
+                                    server.port("mongo"), documents)
+            clients[wanted].do("connect", "-", clients_count, pipeline)
+
+        def slice_(wanted):
+            pid = made[wanted].process.pid
+            before = servers.processor_of(pid)
+            took = clients[wanted].do(verb, "docs", count, time.monotonic_ns() % 1000003)
+            return {**took, "cpu": servers.processor_of(pid) - before}
+
+        count = calibrate(lambda count: clients[True].do(verb, "docs", count, 3),
+                          options.slice_seconds, 1000, 10 ** 7)
+        rounds = take_turns([False, True], slice_, options.rounds, 4)
+    finally:
+        for client in clients.values():
+            client.close()
+        for server in made.values():
+            server.close()
+    return {"name": "huge_pages_server", "x": "MiB on huge pages", "y": "gets/s",
+            "about": "the server, get by _id at random among %s small documents, %d clients with %d "
+                     "requests each under way, /dev/shm mounted with huge=never and huge=advise, by "
+                     "the server's processor time" %
+                     (format(documents, ","), clients_count, pipeline),
+            "points": _by_huge_pages(_points(rounds, "cpu"), measured)}
+
+
+CURVES = {"shared_buffers": shared_buffers, "huge_pages_library": huge_pages_library,
+          "huge_pages_server": huge_pages_server, "wal_buffers": wal_buffers,
           "checkpoint_timeout": checkpoint_timeout, "spare_backends": spare_backends}
 
 

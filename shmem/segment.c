@@ -8,8 +8,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <mntent.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/panic.h"
@@ -63,13 +66,65 @@ refuse(size_t size)
         (size >> 20) + 1, strerror(errno));
 }
 
+/* Whether /dev/shm was mounted with huge=advise, within_size or always. */
+static bool
+huge_pages_offered(void)
+{
+    FILE *mounts = setmntent("/proc/self/mounts", "r");
+    const struct mntent *mount;
+    bool offered = false;
+
+    while (mounts != NULL && (mount = getmntent(mounts)) != NULL)
+        if (strcmp(mount->mnt_dir, "/dev/shm") == 0) /* the last of them lies on top */
+            offered = hasmntopt(mount, "huge") != NULL;
+    if (mounts != NULL)
+        (void)endmntent(mounts);
+    return offered;
+}
+
+/* Have all of it allocated through the mapping, for only there huge pages are asked for.  False:
+   errno says why not; EINVAL: the kernel is older than 5.14. */
+static bool
+populate(int fd, void *memory, size_t size)
+{
+    struct statvfs there;
+
+    errno = ENOSPC;
+    if (fstatvfs(fd, &there) == 0 && there.f_blocks > 0 && size / there.f_frsize >= there.f_bavail)
+        return false; /* it would be filled to no end */
+    (void)madvise(memory, size, MADV_HUGEPAGE);
+    if (madvise(memory, size, MADV_POPULATE_WRITE) == 0)
+        return true;
+    if (errno == EFAULT) /* what would have been a SIGBUS */
+        errno = ENOSPC;
+    return false;
+}
+
+/* Allocate now: a full /dev/shm is an error here and a SIGBUS later. */
+static err_t
+allocate(int fd, void *memory, size_t size)
+{
+    int failed;
+
+    if (huge_pages_offered()) {
+        if (populate(fd, memory, size))
+            return OK;
+        if (errno != EINVAL)
+            return refuse(size);
+    }
+    do
+        failed = posix_fallocate(fd, 0, (off_t)size);
+    while (failed == EINTR);
+    errno = failed;
+    return failed == 0 ? OK : refuse(size);
+}
+
 /* A POSIX object that is unlinked at once: the mapping alone keeps it. */
 static err_t
 map_named(const char *name, size_t size, void **memory)
 {
     err_t err = OK;
     int fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
-    int failed;
 
     if (fd < 0 && errno == EEXIST) { /* left by a server killed between open and unlink */
         (void)shm_unlink(name);
@@ -78,16 +133,14 @@ map_named(const char *name, size_t size, void **memory)
     if (fd < 0)
         return refuse(size);
     (void)shm_unlink(name);
-    /* Allocate now: a full /dev/shm is an error here and a SIGBUS later. */
-    do
-        failed = posix_fallocate(fd, 0, (off_t)size);
-    while (failed == EINTR);
-    if (failed != 0) {
-        errno = failed;
+    *memory = MAP_FAILED;
+    if (ftruncate(fd, (off_t)size) != 0 ||
+        (*memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)) == MAP_FAILED)
         err = refuse(size);
-    } else if ((*memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)) ==
-               MAP_FAILED)
-        err = refuse(size);
+    else
+        err = allocate(fd, *memory, size);
+    if (err != OK && *memory != MAP_FAILED)
+        (void)munmap(*memory, size);
     (void)close(fd);
     return err;
 }

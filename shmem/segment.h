@@ -18,8 +18,9 @@
 /* Make the segment, zeroed, with these regions in this order, and init each.
    `name`: of a POSIX object as shm_open wants it (the object is unlinked as soon as it is mapped,
    so that nothing can be left behind; children inherit the mapping); NULL: anonymous memory.
-   Asks for huge pages by madvise.  Errors: ERR_MEMORY with how much was asked for and what
-   setting to lower. */
+   Asks for huge pages by madvise: they are to be had for a named object if /dev/shm is mounted with
+   huge=advise, for other memory as /sys/kernel/mm/transparent_hugepage says.  Errors: ERR_MEMORY
+   with how much was asked for and what setting to lower. */
 err_t segment_create(const struct region *const *regions, size_t count, const struct config *config,
     const char *name) MUST_CHECK;
 /* The same for a process whose threads are all there is: memory of its own, which the children of
