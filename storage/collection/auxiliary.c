@@ -85,6 +85,21 @@ auxiliary_buffer_writer(void)
         (void)pool_write_some(WRITE_PER_ROUND);
 }
 
+static void
+warn(err_t err)
+{
+    if (err != OK && err != ERR_TERMINATED)
+        log_warn("vacuum: %s", err_message());
+}
+
+/* Whatever storage.autovacuum says: a unique index that nobody finishes would refuse writes. */
+static void
+clear_unfinished(struct op *op)
+{
+    warn(vacuum_unfinished(op));
+    arena_reset(op->arena);
+}
+
 void
 auxiliary_autovacuum(void)
 {
@@ -95,14 +110,12 @@ auxiliary_autovacuum(void)
         log_error("%s", err_message());
         return;
     }
+    clear_unfinished(&op); /* the one before this may have died at it */
     while (rest_until(in_ms(settings->autovacuum_naptime_secs * 1000))) {
-        err_t err;
-
+        clear_unfinished(&op);
         if (chore_of_others != NULL)
             chore_of_others();
-        err = settings->autovacuum ? vacuum_round(&op, settings->autovacuum_scale_percent) : OK;
-        if (err != OK && err != ERR_TERMINATED)
-            log_warn("vacuum: %s", err_message());
+        warn(settings->autovacuum ? vacuum_round(&op, settings->autovacuum_scale_percent) : OK);
         arena_reset(op.arena);
     }
     arena_destroy(op.arena);

@@ -101,9 +101,11 @@ catalog_forget_private(void)
 void
 catalog_end_dead(unsigned slot)
 {
-    (void)slot; /* its line no longer counts; what it may have committed is to be seen */
+    /* Its line no longer counts; what it may have committed is to be seen. */
     if (!mutant(MUTANT_LEFT_CATALOG))
         (void)catalog_share_bump();
+    if (!mutant(MUTANT_LEFT_BUILD))
+        catalog_share_claim_dead(slot);
 }
 
 uint64_t

@@ -127,6 +127,9 @@ err_t catalog_list_collections(struct op *op, struct txn *txn, const char *tenan
    ERR_CANNOT_CREATE_INDEX. */
 err_t catalog_create_index(struct op *op, const char *tenant, const char *database,
     const char *name, struct bytes definition, bool *existed) MUST_CHECK;
+/* Remove what a builder of this collection left unfinished, unless somebody builds on it now. */
+err_t catalog_create_index_clear(
+    struct op *op, const char *tenant, const char *database, const char *name) MUST_CHECK;
 err_t catalog_drop_index(struct op *op, const char *tenant, const char *database, const char *name,
     const char *index, bool *found) MUST_CHECK;
 

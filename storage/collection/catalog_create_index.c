@@ -19,8 +19,9 @@
  *   B3  Who has the claim builds.  An index found BUILDING by who has it was left by a process that
  *       died, and is removed.
  *
- * IF A PROCESS DIES the row stays BUILDING: writers feed it, nobody reads it; the next index made
- * on the collection removes it (B3), or the next start (catalog_boot_open).
+ * IF A PROCESS DIES the row stays BUILDING: writers feed it (and are refused what it has already,
+ * if it is unique), nobody reads it.  The undertaker wakes autovacuum, which removes it (B3); so
+ * does the next index made on the collection, or the next start (catalog_boot_open).
  */
 #include <stdio.h>
 #include <string.h>
@@ -358,8 +359,8 @@ take_back(struct making *making)
     making->op = asked;
     if (err == OK)
         return;
-    log_warn("could not remove the unfinished index '%s' of '%s.%s': %s; it goes with the next "
-             "index made there, or at the next start",
+    catalog_share_abandon();
+    log_warn("could not remove the unfinished index '%s' of '%s.%s': %s; autovacuum tries again",
         making->definition.name, making->database, making->name, err_message());
     err_note(ERR_OPERATION_FAILED, __FILE__, __LINE__, "%s", message);
     err_set_mongo(code, NULL);
@@ -438,4 +439,65 @@ catalog_create_index(struct op *op, const char *tenant, const char *database, co
     *existed = false;
     TRY_RETURN(definition_read(op->arena, definition, &making.definition));
     return make(&making, existed);
+}
+
+/* ---- what a dead builder left ---- */
+
+static bool
+has_unfinished(const struct catalog_collection *collection)
+{
+    for (unsigned i = 0; collection != NULL && i < collection->index_count; i++)
+        if (collection->index[i]->state == CATALOG_INDEX_BUILDING)
+            return true;
+    return false;
+}
+
+static err_t
+clear_in(struct making *making, struct txn *txn)
+{
+    const struct catalog_collection *collection;
+
+    TRY_RETURN(catalog_copy_change(txn));
+    TRY_RETURN(find(making, txn, &collection));
+    return collection != NULL ? drop_abandoned(making, txn, collection) : OK;
+}
+
+/* The claim is taken. */
+static err_t
+clear(struct making *making)
+{
+    struct txn *txn;
+    err_t err;
+
+    TRY_RETURN(txn_begin(making->op, TXN_READ_COMMITTED, false, &txn));
+    catalog_enter();
+    err = clear_in(making, txn);
+    catalog_leave();
+    if (err == OK)
+        return txn_commit(making->op, txn, true);
+    txn_abort(making->op, txn);
+    return err;
+}
+
+err_t
+catalog_create_index_clear(
+    struct op *op, const char *tenant, const char *database, const char *name)
+{
+    struct making making = { .op = op, .tenant = tenant, .database = database, .name = name };
+    const struct catalog_collection *collection;
+    fileno_t heap = 0;
+    err_t err;
+
+    catalog_enter();
+    err = find(&making, NULL, &collection);
+    if (err == OK && has_unfinished(collection))
+        heap = collection->heap.file;
+    catalog_leave();
+    if (err != OK || heap == 0 || !catalog_share_claim(heap))
+        return err; /* who has the claim removes it */
+    err = clear(&making);
+    catalog_share_claim_end();
+    if (err == OK)
+        log_info("removed an unfinished index of '%s.%s'", database, name);
+    return err;
 }

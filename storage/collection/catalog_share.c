@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/crit.h"
 #include "base/panic.h"
+#include "shmem/latch.h"
 #include "shmem/lwlock.h"
 #include "shmem/proc.h"
 #include "wal/wal_insert.h"
@@ -45,8 +46,8 @@ struct share {
     _Atomic uint64_t next_oid;                    /* guard: lock */
     _Atomic uint64_t oid_bound;                   /* in the log; guard: lock */
     struct lwlock lock;
-    uint64_t life; /* the first version; const after init */
-    uint64_t pad;
+    uint64_t life;              /* the first version; const after init */
+    _Atomic uint64_t abandoned; /* guard: none, a flag */
     struct line line[];
 };
 
@@ -321,4 +322,41 @@ void
 catalog_share_claim_end(void)
 {
     atomic_store(&own_line()->claim, 0);
+}
+
+static void
+wake_autovacuum(void)
+{
+    unsigned slots = proc_high_water();
+
+    for (unsigned i = 0; i < slots; i++) {
+        struct proc *proc = proc_at(i);
+
+        if (atomic_load(&proc->state) != PROC_FREE && atomic_load(&proc->kind) == PROC_AUTOVACUUM)
+            latch_set(proc);
+    }
+}
+
+void
+catalog_share_abandon(void)
+{
+    atomic_store(&shared->abandoned, 1);
+    wake_autovacuum();
+}
+
+void
+catalog_share_claim_dead(unsigned slot)
+{
+    const struct line *line = &shared->line[slot];
+
+    if (atomic_load(&line->generation) == atomic_load(&proc_at(slot)->generation) &&
+        atomic_load(&line->claim) != 0)
+        catalog_share_abandon();
+}
+
+bool
+catalog_share_abandoned(void)
+{
+    return atomic_load_explicit(&shared->abandoned, memory_order_relaxed) != 0 &&
+           atomic_exchange(&shared->abandoned, 0) != 0;
 }

@@ -46,4 +46,10 @@ err_t catalog_share_describe(const struct wal_record *record, struct buf *text) 
 bool catalog_share_claim(fileno_t heap);
 void catalog_share_claim_end(void);
 
+/* An index may have been left unfinished: by a dead process that had a claim, or because it could
+   not be taken back.  Autovacuum is woken, and asks once for each time. */
+void catalog_share_abandon(void);
+void catalog_share_claim_dead(unsigned slot);
+bool catalog_share_abandoned(void);
+
 #endif

@@ -25,6 +25,7 @@
 #define CLAIM_WAIT_NS  2000000000
 #define DEAD_LEAST     1000 /* fewer dead versions bring on no vacuum */
 #define CATALOG_ROUNDS 12u  /* rounds of autovacuum between two of the catalog */
+#define UNFINISHED     (-1) /* in the place of a share of dead documents: see to builds only */
 #define ORPHANS_ROUNDS 60u  /* and between two searches for files that nobody owns */
 
 /* Dead roots of one batch, in order of place. */
@@ -159,8 +160,24 @@ look_at_database(struct op *op, const char *tenant, const char *database, int64_
     TRY_RETURN(catalog_list_collections(op, NULL, tenant, database, &names, &count));
     for (size_t i = 0; i < count; i++) {
         TRY_RETURN(interrupt_check(op));
-        if (look_at(op, tenant, database, names[i], percent) != OK)
+        if (percent == UNFINISHED ? catalog_create_index_clear(op, tenant, database, names[i]) != OK
+                                  : look_at(op, tenant, database, names[i], percent) != OK)
             log_warn("vacuum of '%s.%s': %s", database, names[i], err_message());
+    }
+    return OK;
+}
+
+static err_t
+look_at_all(struct op *op, int64_t percent)
+{
+    const char *const *tenants, *const *databases;
+    size_t tenant_count, database_count;
+
+    TRY_RETURN(catalog_list_tenants(op, NULL, &tenants, &tenant_count));
+    for (size_t i = 0; i < tenant_count; i++) {
+        TRY_RETURN(catalog_list_databases(op, NULL, tenants[i], &databases, &database_count));
+        for (size_t k = 0; k < database_count; k++)
+            TRY_RETURN(look_at_database(op, tenants[i], databases[k], percent));
     }
     return OK;
 }
@@ -169,19 +186,17 @@ err_t
 vacuum_round(struct op *op, int64_t dead_percent)
 {
     static _Thread_local unsigned round;
-    const char *const *tenants, *const *databases;
-    size_t tenant_count, database_count;
 
     graveyard_empty();
     if (++round % CATALOG_ROUNDS == 0)
         TRY_RETURN(vacuum_catalog(op));
     if (round % ORPHANS_ROUNDS == 0)
         TRY_RETURN(orphans_bury(op));
-    TRY_RETURN(catalog_list_tenants(op, NULL, &tenants, &tenant_count));
-    for (size_t i = 0; i < tenant_count; i++) {
-        TRY_RETURN(catalog_list_databases(op, NULL, tenants[i], &databases, &database_count));
-        for (size_t k = 0; k < database_count; k++)
-            TRY_RETURN(look_at_database(op, tenants[i], databases[k], dead_percent));
-    }
-    return OK;
+    return look_at_all(op, dead_percent);
+}
+
+err_t
+vacuum_unfinished(struct op *op)
+{
+    return catalog_share_abandoned() ? look_at_all(op, UNFINISHED) : OK;
 }

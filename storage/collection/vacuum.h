@@ -14,5 +14,7 @@ err_t vacuum_collection(
    documents are dead, and the catalog itself; files of dropped things whose readers are gone are
    removed. */
 err_t vacuum_round(struct op *op, int64_t dead_percent) MUST_CHECK;
+/* Remove the indexes that a builder left unfinished, if any may be there. */
+err_t vacuum_unfinished(struct op *op) MUST_CHECK;
 
 #endif

@@ -178,6 +178,27 @@ def unseen_drop(server):
     return ["a dropped collection has %d documents" % documents()] if documents() > 0 else []
 
 
+def unfinished_index(server):
+    """A backend dies while it builds a unique index: nothing is refused for the sake of that."""
+    wire, points = two_documents(server), sweep.Points(server)
+    points.ask("INDEX_FILLED=kill:1:backend")
+    try:
+        Wire(server).ask({"createIndexes": COLLECTION, "indexes": [
+            {"key": {"k": 1}, "name": "k", "unique": True, "sparse": True}]})
+        return ["nobody died"]
+    except sweep.Unknown:
+        pass
+
+    def refused():
+        reply = wire.ask({"insert": COLLECTION, "documents": [{"k": 7}, {"k": 7}]})
+        return reply.get("writeErrors", [])
+
+    until = time.monotonic() + 3 * SLOW
+    while refused() and time.monotonic() < until:
+        time.sleep(0.05)
+    return ["it refuses: %s" % refused()[0]["errmsg"]] if refused() else []
+
+
 def lost_cursor(server):
     """A backend dies with a cursor that nobody was told of: its place is free again."""
     wire, points = two_documents(server), sweep.Points(server)
@@ -306,6 +327,7 @@ FINDERS = {
     "LEFT_PLACE": Unit("storage/txn/test_txn_many"),
     "LEFT_EDGE": Unit("storage/txn/test_txn_many"),
     "LEFT_CATALOG": Race(unseen_drop),
+    "LEFT_BUILD": Race(unfinished_index),
     "LEFT_SEAT": Race(lost_seats, **{"server.max_connections": 4}),
     "LEFT_GENERATION": Unit("shmem/test_proc"),
     "LEFT_SLOT": Cells("ROW_PUT=kill"),
