@@ -113,7 +113,7 @@ add_chunk(struct arena *arena, size_t at_least)
         capacity = CHUNK_LAST;
     if (capacity < at_least)
         capacity = at_least;
-    chunk = fault_pass(FAULT_ARENA_GROW) == FAULT_ERROR ? NULL : malloc(sizeof *chunk + capacity);
+    chunk = malloc(sizeof *chunk + capacity);
     if (chunk == NULL) {
         (void)err_set(ERR_MEMORY, "could not allocate %zu bytes for %s", at_least, arena->name);
         return NULL;
@@ -130,7 +130,8 @@ arena_alloc(struct arena *arena, size_t size)
     struct chunk *chunk = arena->newest;
     void *memory;
 
-    if (rounded < size || rounded > arena->ceiling - arena->total) {
+    if (rounded < size || rounded > arena->ceiling - arena->total ||
+        fault_pass(FAULT_ARENA_TAKE) == FAULT_ERROR) {
         (void)err_set(ERR_MEMORY, "%s needs more than its limit of %zu bytes of memory",
             arena->name, arena->ceiling);
         return NULL;

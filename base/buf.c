@@ -25,6 +25,21 @@ buf_shrink(struct buf *buf, size_t keep)
         buf_fini(buf);
 }
 
+void
+buf_shrink_to(struct buf *buf, size_t keep, size_t size)
+{
+    uint8_t *data;
+
+    if (buf->capacity <= keep || buf->size > 0)
+        return;
+    data = malloc(size);
+    if (data == NULL)
+        return; /* what there is will do */
+    free(buf->data);
+    buf->data = data;
+    buf->capacity = size;
+}
+
 err_t
 buf_reserve(struct buf *buf, size_t more)
 {

@@ -37,6 +37,8 @@ buf_clear(struct buf *buf)
 
 /* Give memory back when the buf has grown beyond `keep` bytes. */
 void buf_shrink(struct buf *buf, size_t keep);
+/* The same, but `size` bytes stay reserved: it cannot fail. */
+void buf_shrink_to(struct buf *buf, size_t keep, size_t size);
 
 /* Make room for `more` bytes behind `size`.  Errors: ERR_MEMORY. */
 err_t buf_reserve(struct buf *buf, size_t more) MUST_CHECK;

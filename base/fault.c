@@ -8,8 +8,10 @@
  * The text that arms:   name=action[:nth[:process-kind]],...
  *   name          as in base/lists/faults.def, in any case
  *   action        off error delay stop kill torn short eio enospc skip
- *   nth           act on the n-th pass from now on, once; 0 or left out: on every pass
- *   process-kind  count only passes of this kind ("backend"); left out: of all
+ *   nth           act on the n-th pass from now on, once; "n+": on it and on every later one;
+ *                 0 or left out: on every pass
+ *   process-kind  count only passes of this kind ("backend"), or of the process with this number
+ *                 ("4711"); left out: of all
  *
  * INVARIANTS
  *   P1  A point's `action` is stored last when it is armed and first when it is
@@ -31,19 +33,21 @@
 #include <unistd.h>
 
 #include "base/delay.h"
+#include "base/fault_malloc.h"
 #include "base/log.h"
 
 #define KIND_MAX 24
 
 /* What makes sense at a point of each kind. */
-#define STEP  "delay stop kill"
-#define CRIT  STEP
-#define ANY   STEP
-#define ALLOC STEP " error"
-#define READ  STEP " eio short"
-#define WRITE STEP " eio enospc short torn"
-#define SYNC  STEP " eio"
-#define CALL  STEP " eio enospc"
+#define STEP   "delay stop kill"
+#define CRIT   STEP
+#define ANY    STEP
+#define ALLOC  STEP " error"
+#define READ   STEP " eio short"
+#define WRITE  STEP " eio enospc short torn"
+#define SYNC   STEP " eio"
+#define CALL   STEP " eio enospc"
+#define MEMORY "error"
 
 static const struct {
     const char *name, *kind, *what, *actions;
@@ -59,6 +63,8 @@ struct point {
     _Atomic uint64_t hits;    /* guard: none, a counter */
     _Atomic uint64_t counted; /* guard: none, passes of the kind since it was armed */
     _Atomic uint64_t nth;     /* guard: P1 */
+    _Atomic bool onward;      /* guard: P1; the passes after the nth, too */
+    _Atomic pid_t pid;        /* guard: P1; 0: any */
     _Atomic uint32_t action;  /* guard: P1 */
     char kind[KIND_MAX];      /* guard: P1; "" means all */
 };
@@ -79,6 +85,7 @@ arm_from_environment(void)
 
     if (memory != MAP_FAILED)
         shared = memory;
+    fault_malloc_begin();
     if (text != NULL && !fault_arm(text)) {
         (void)fprintf(stderr, "Error: GNEISS_FAULTS: could not understand '%s'\n", text);
         _exit(1);
@@ -94,6 +101,7 @@ arm_one(char *text)
     unsigned long long count = 0;
     enum fault point = FAULT_NONE;
     size_t which = 0;
+    bool onward = false;
     char *end;
 
     if (action == NULL)
@@ -111,7 +119,8 @@ arm_one(char *text)
         return false;
     if (nth != NULL) {
         count = strtoull(nth, &end, 10);
-        if (end == nth || *end != '\0')
+        onward = end != nth && strcmp(end, "+") == 0;
+        if (end == nth || (*end != '\0' && !onward))
             return false;
     }
     if (kind != NULL && strlen(kind) >= KIND_MAX)
@@ -120,6 +129,8 @@ arm_one(char *text)
     atomic_store(&shared[point].counted, 0);
     atomic_store(&shared[point].hits, 0);
     atomic_store(&shared[point].nth, count);
+    atomic_store(&shared[point].onward, onward);
+    atomic_store(&shared[point].pid, kind != NULL ? (pid_t)strtol(kind, NULL, 10) : 0);
     (void)snprintf(shared[point].kind, KIND_MAX, "%s", kind != NULL ? kind : "");
     atomic_store(&shared[point].action, (uint32_t)which); /* P1 */
     return true;
@@ -177,20 +188,32 @@ fault_actions(enum fault point)
     return table[point].actions;
 }
 
+/* Is this a process whose passes count? */
+static bool
+is_meant(const struct point *point)
+{
+    const char *kind = log_context.process != NULL ? log_context.process : "";
+    pid_t pid = atomic_load(&point->pid);
+
+    if (pid != 0)
+        return pid == getpid();
+    return point->kind[0] == '\0' || strcmp(point->kind, kind) == 0;
+}
+
 /* Is it this pass that the point was armed for? */
 static enum fault_action
 action_now(struct point *point)
 {
     enum fault_action action = atomic_load(&point->action);
-    const char *kind = log_context.process != NULL ? log_context.process : "";
-    uint64_t nth;
+    uint64_t nth, pass;
 
-    if (action == FAULT_OFF || (point->kind[0] != '\0' && strcmp(point->kind, kind) != 0))
+    if (action == FAULT_OFF || !is_meant(point))
         return FAULT_OFF;
     nth = atomic_load(&point->nth);
-    if (atomic_fetch_add(&point->counted, 1) + 1 != nth && nth != 0)
-        return FAULT_OFF;
-    return action;
+    pass = atomic_fetch_add(&point->counted, 1) + 1;
+    if (nth == 0 || pass == nth || (pass > nth && atomic_load(&point->onward)))
+        return action;
+    return FAULT_OFF;
 }
 
 enum fault_action

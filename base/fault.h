@@ -3,7 +3,7 @@
  *
  * base/lists/faults.def names them.  Without --enable-faults every call here
  * compiles to nothing.  With it, a point can be armed (by environment
- * GNEISS_FAULTS="name=action[:nth[:process-kind]],…" or by command) with an action.
+ * GNEISS_FAULTS="name=action[:nth[:process-kind]],…", base/fault.c, or by command) with an action.
  */
 #ifndef BASE_FAULT_H
 #define BASE_FAULT_H
@@ -24,7 +24,7 @@ enum fault {
 
 enum fault_action {
     FAULT_OFF,
-    FAULT_ERROR,  /* the call fails as an internal error */
+    FAULT_ERROR,  /* the call fails as an internal error; an allocation: there is no memory */
     FAULT_DELAY,  /* 100 ms */
     FAULT_STOP,   /* SIGSTOP to itself */
     FAULT_KILL,   /* SIGKILL to itself */

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "postmaster/title.h"
 
@@ -102,7 +103,8 @@ children_start(enum child_kind kind, const struct child_env *env)
     pid_t pid;
 
     TRY_RETURN(reserve_entry());
-    pid = fork();
+    errno = EAGAIN;
+    pid = fault_pass(FAULT_FORK) == FAULT_ERROR ? -1 : fork();
     if (pid < 0)
         return err_set(
             ERR_TOO_MANY, "could not start a %s: %s", mains[kind].title, strerror(errno));

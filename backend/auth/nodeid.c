@@ -44,11 +44,11 @@ load(const char *path, struct nodeid *id, bool *found)
     TRY(file_slurp(path, FILE_SIZE_MAX, &data, &size, found));
     if (!*found)
         goto out;
-    if (jsonparse_document(&room, (struct bytes){ (const uint8_t *)data, size }, &jsonparse_lines,
-            &document) != OK) {
+    err = jsonparse_document(
+        &room, (struct bytes){ (const uint8_t *)data, size }, &jsonparse_lines, &document);
+    if (err != OK && err != ERR_MEMORY)
         err = err_set(ERR_CONFIG, "%s: is damaged", path);
-        goto out;
-    }
+    TRY(err);
     TRY(get_uuid(path, document, "node_id", id->node_id));
     TRY(get_uuid(path, document, "cluster_id", id->cluster_id));
 out:

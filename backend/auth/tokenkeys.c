@@ -194,11 +194,11 @@ read_config(const struct paths *paths, struct tokenkeys *keys, bool *found)
     TRY(file_slurp(paths->config, FILE_SIZE_MAX, &data, &size, found));
     if (!*found)
         goto out;
-    if (jsonparse_document(&room, (struct bytes){ (const uint8_t *)data, size }, &jsonparse_lines,
-            &document) != OK) {
+    err = jsonparse_document(
+        &room, (struct bytes){ (const uint8_t *)data, size }, &jsonparse_lines, &document);
+    if (err != OK && err != ERR_MEMORY)
         err = err_set(ERR_CONFIG, "%s: is damaged", paths->config);
-        goto out;
-    }
+    TRY(err);
     if (!bsonwalk_get(document, "algorithm", &algorithm) || algorithm.type != BSONTYPE_STRING) {
         err = err_set(ERR_CONFIG, "%s: names no algorithm", paths->config);
         goto out;

@@ -14,6 +14,7 @@
 #include "backend/auth/tokens.h"
 
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/hmac.h>
 #include <openssl/sha.h>
 #include <string.h>
@@ -143,7 +144,8 @@ sign(const struct tokenkeys *keys, struct bytes text, uint8_t *signature, size_t
                   EVP_DigestSign(context, signature, size, text.data, text.size) == 1;
         EVP_MD_CTX_free(context);
     }
-    return signed_ ? OK : err_set(ERR_INTERNAL, "could not sign a token");
+    /* The keys were tried when they were read: what can be wanting is memory. */
+    return signed_ ? OK : err_set(ERR_MEMORY, "could not sign a token: out of memory");
 }
 
 err_t
@@ -296,24 +298,56 @@ check_header(struct verifier *v)
     return OK;
 }
 
+/* OpenSSL's queue says why an RSA signature was not found good.  One that does not fit is told by
+   RSA; where memory is wanting it says so, or something of its own workings, or nothing. */
 static bool
-signature_fits(const struct verifier *v, struct bytes text, struct bytes signature)
+lacks_memory(void)
+{
+    unsigned long error;
+    bool lacks = false, judged = false;
+
+    while ((error = ERR_get_error()) != 0) {
+        lacks |= ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE;
+        judged |= ERR_GET_LIB(error) == ERR_LIB_RSA;
+    }
+    return lacks || !judged;
+}
+
+/* One RSA verification.  *sure false: nothing is known, memory was wanting. */
+static bool
+rsa_fits(const struct verifier *v, struct bytes text, struct bytes signature, bool *sure)
+{
+    EVP_MD_CTX *context;
+    bool begun, fits;
+
+    ERR_clear_error();
+    context = EVP_MD_CTX_new();
+    begun = context != NULL && EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, v->key) == 1;
+    fits = begun &&
+           EVP_DigestVerify(context, signature.data, signature.size, text.data, text.size) == 1;
+    EVP_MD_CTX_free(context);
+    *sure = fits || (begun && !lacks_memory());
+    return fits;
+}
+
+/* Does it fit?  One that is said not to is looked at once more, for OpenSSL does not always tell
+   that memory was wanting.  Errors: ERR_MEMORY: it could not be found out. */
+static err_t
+signature_fits(const struct verifier *v, struct bytes text, struct bytes signature, bool *fits)
 {
     uint8_t digest[SHA256_DIGEST_LENGTH];
     unsigned size = sizeof digest;
-    EVP_MD_CTX *context;
-    bool fits;
+    bool sure;
 
-    if (v->keys->symmetric)
-        return HMAC(EVP_sha256(), v->keys->secret, TOKENKEYS_SECRET, text.data, text.size, digest,
-                   &size) != NULL &&
-               signature.size == size && CRYPTO_memcmp(digest, signature.data, size) == 0;
-    context = EVP_MD_CTX_new();
-    fits = context != NULL &&
-           EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, v->key) == 1 &&
-           EVP_DigestVerify(context, signature.data, signature.size, text.data, text.size) == 1;
-    EVP_MD_CTX_free(context);
-    return fits;
+    if (v->keys->symmetric) {
+        sure = HMAC(EVP_sha256(), v->keys->secret, TOKENKEYS_SECRET, text.data, text.size, digest,
+                   &size) != NULL;
+        *fits = sure && signature.size == size && CRYPTO_memcmp(digest, signature.data, size) == 0;
+    } else {
+        *fits =
+            rsa_fits(v, text, signature, &sure) || (sure && rsa_fits(v, text, signature, &sure));
+    }
+    return sure ? OK : err_set(ERR_MEMORY, "could not verify a token: out of memory");
 }
 
 static err_t
@@ -322,11 +356,13 @@ check_signature(struct verifier *v)
     struct bytes text = { v->header.data, v->header.size + 1 + v->claims.size };
     struct bytes signature;
     const char *reason;
+    bool fits;
 
     TRY_RETURN(decode_base64url(v->arena, v->signature, &signature, &reason));
     if (reason != NULL)
         return refuse(v, INVALID "Base64 error: ", reason);
-    if (!signature_fits(v, text, signature))
+    TRY_RETURN(signature_fits(v, text, signature, &fits));
+    if (!fits)
         return refuse(v, INVALID "InvalidSignature", "");
     return OK;
 }

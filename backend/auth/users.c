@@ -235,16 +235,19 @@ users_set_password(struct users_user *user, struct bytes password)
     return OK;
 }
 
-bool
-users_password_is(const struct users_user *user, struct bytes password)
+err_t
+users_password_is(const struct users_user *user, struct bytes password, bool *right)
 {
     const char *hash = user != NULL ? user->hash : dummy_hash;
-    bool right;
+    int result;
 
     if (password.size > USERS_PASSWORD_MAX)
         password.size = 0; /* nobody's; what is compared takes the same time */
-    right = argon2id_verify(hash, password.data, password.size) == ARGON2_OK;
-    return right && user != NULL && user->enabled && password.size > 0; /* U2 */
+    result = argon2id_verify(hash, password.data, password.size);
+    *right = result == ARGON2_OK && user != NULL && user->enabled && password.size > 0; /* U2 */
+    if (result == ARGON2_MEMORY_ALLOCATION_ERROR)
+        return err_set(ERR_MEMORY, "could not allocate memory to compare a password");
+    return OK;
 }
 
 /* Note that somebody has logged in, unless that was noted lately.  A failure is not worth a
@@ -289,7 +292,7 @@ users_login(struct op *op, struct bytes tenant, struct bytes name, struct bytes 
 
     *right = false;
     TRY_RETURN(users_find(op, NULL, tenant, name, user, &found));
-    *right = users_password_is(found ? user : NULL, password); /* U1 */
+    TRY_RETURN(users_password_is(found ? user : NULL, password, right)); /* U1 */
     if (*right && note_login(op, &user->principal) != OK)
         log_warn("could not note the time of a login: %s", err_message());
     return OK;

@@ -41,8 +41,10 @@ err_t users_put(struct op *op, struct txn *txn, const struct users_user *user) M
 
 /* Give it a new password: both kinds of keys.  Errors: ERR_BAD_VALUE: too long; ERR_INTERNAL. */
 err_t users_set_password(struct users_user *user, struct bytes password) MUST_CHECK;
-/* Is it this one?  NULL: an unknown user, which takes just as long and is never right. */
-bool users_password_is(const struct users_user *user, struct bytes password);
+/* Is it this one?  NULL: an unknown user, which takes just as long and is never right.
+   Errors: ERR_MEMORY: it could not be compared. */
+err_t users_password_is(
+    const struct users_user *user, struct bytes password, bool *right) MUST_CHECK;
 
 /* Look up, verify with nothing held, and note the time of login (at most once an hour, not waiting
    for the disk).  *right false: unknown, disabled, or another password: the caller must not tell

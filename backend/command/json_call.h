@@ -14,6 +14,9 @@
 #include "base/doc/bsonvalue.h"
 #include "base/wire/jsonline.h"
 
+/* Bytes of a reply for what is told of work that was done: there is room before it is. */
+#define JSON_CALL_TAIL 1024
+
 struct json_call {
     struct op *op;
     const struct config *config;

@@ -167,18 +167,20 @@ is_set(struct bytes definition, const char *key)
 static err_t
 put_index(struct json_call *call, struct bytes definition)
 {
+    const char *ns = arena_printf(call->op->arena, "%s.%s", call->ns.database, call->ns.collection);
     struct buf *out = call->out;
     struct bsonvalue key, name, field;
     struct bsonwalk walk;
     bool first = true, unique;
 
+    if (ns == NULL)
+        return ERR_MEMORY;
     if (!bsonwalk_get(definition, "key", &key) || !bsonwalk_get(definition, "name", &name))
         return err_set(ERR_CORRUPT, "an index of %s.%s has no key or name", call->ns.database,
             call->ns.collection);
     unique = is_set(definition, "unique") || is_named(definition, "_id_");
     TRY_RETURN(buf_append_text(out, "{\"collection\":"));
-    TRY_RETURN(jsonprint_string(out,
-        bytes_of(arena_printf(call->op->arena, "%s.%s", call->ns.database, call->ns.collection))));
+    TRY_RETURN(jsonprint_string(out, bytes_of(ns)));
     TRY_RETURN(buf_append_text(out, ",\"fields\":["));
     TRY_RETURN(bsonwalk_begin(&walk, key.raw));
     while (bsonwalk_next(&walk, &field)) {

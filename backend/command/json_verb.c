@@ -77,5 +77,6 @@ json_verb_answer(struct json_call *call)
     if (max_time_ms > 0)
         call->op->deadline_ns = clock_now_ns() + max_time_ms * 1000000;
     TRY_RETURN(interrupt_check(call->op));
+    TRY_RETURN(buf_reserve(call->out, JSON_CALL_TAIL));
     return run(call);
 }

@@ -1,5 +1,8 @@
 /*
  * json_write.c - changing documents in the JSON-lines language.
+ *
+ * INVARIANTS
+ *   J1  What is done is told: a reply is written, or has its room, before documents are changed.
  */
 #include "backend/command/json_write.h"
 
@@ -13,6 +16,8 @@
 #include "base/clock.h"
 #include "base/doc/bsonwalk.h"
 #include "base/doc/jsonprint.h"
+
+#define ESCAPED_MOST 6 /* bytes of JSON for one of an _id, at most */
 
 /* ---------------------------------------------------------------- insert */
 
@@ -54,11 +59,12 @@ json_write_insert_one(struct json_call *call)
     TRY_RETURN(json_call_resolve(call, JSON_CALL_MAKE, &there));
     (void)json_call_member(call, "document", &value);
     TRY_RETURN(prepare(call, &value, clock_wall_ms(), &stored));
-    TRY_RETURN(verb_insert(
-        call->op, &call->ns, &stored, 1, true, true, json_call_write(call), NULL, &result));
     TRY_RETURN(buf_append_text(call->out, "{\"inserted_id\":"));
     TRY_RETURN(put_id(call, stored));
-    return buf_append_byte(call->out, '}');
+    TRY_RETURN(buf_append_byte(call->out, '}'));
+    TRY_RETURN(buf_reserve(call->out, JSON_CALL_TAIL));
+    return verb_insert(
+        call->op, &call->ns, &stored, 1, true, true, json_call_write(call), NULL, &result);
 }
 
 /* All are checked before one is stored (J11). */
@@ -123,14 +129,15 @@ json_write_insert_many(struct json_call *call)
     if (!json_call_member(call, "documents", &value))
         value.raw = bsonvalue_empty_document;
     TRY_RETURN(prepare_all(call, value.raw, &stored, &count));
-    TRY_RETURN(insert_all(call, stored, count));
     TRY_RETURN(buf_printf(call->out, "{\"count\":%zu,\"inserted_ids\":[", count));
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
             TRY_RETURN(buf_append_byte(call->out, ','));
         TRY_RETURN(put_id(call, stored[i]));
     }
-    return buf_append_text(call->out, "]}");
+    TRY_RETURN(buf_append_text(call->out, "]}"));
+    TRY_RETURN(buf_reserve(call->out, JSON_CALL_TAIL));
+    return insert_all(call, stored, count);
 }
 
 /* ---------------------------------------------------------------- update */
@@ -199,6 +206,9 @@ update(struct json_call *call, bool multi, bool replaces)
                         : json_update_of(call, &change.update));
     TRY_RETURN(json_read_hint(call, &change.hint));
     TRY_RETURN(json_call_resolve(call, change.upsert ? JSON_CALL_MAKE : JSON_CALL_CHANGE, &there));
+    if (change.upsert) /* J1; an _id comes from its filter, from its update, or is made */
+        TRY_RETURN(buf_reserve(
+            call->out, (change.filter.size + change.update.size) * ESCAPED_MOST + JSON_CALL_TAIL));
     keeper.filter = change.filter;
     keeper.update = change.update;
     TRY_RETURN(update_each(call, &change, &result));

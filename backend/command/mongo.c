@@ -198,7 +198,9 @@ mongo_run(struct op *op, const struct mongo_client *client, const struct opmsg_r
     if (err != OK)
         return mongo_error(out, false);
     bsonbuild_begin(&reply, out);
-    err = command->run(&request, &reply);
+    err = bsonbuild_reserve(&reply, MONGO_REPLY_TAIL);
+    if (err == OK)
+        err = command->run(&request, &reply);
     if (err == OK && (request.flags & MONGO_WRITE) != 0)
         err = append_concern(&request, &reply);
     if (err != OK) {

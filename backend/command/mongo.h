@@ -18,6 +18,7 @@
 #define MONGO_VERSION          "7.0.0" /* whose commands these are */
 #define MONGO_VERSION_MAJOR    7
 #define MONGO_BATCH_MAX        100000 /* operations of one write command */
+#define MONGO_REPLY_TAIL       512    /* bytes of a reply for what is told of work that was done */
 #define MONGO_FIRST_BATCH      101    /* documents, where the client names no number */
 #define MONGO_SESSION_MINUTES  30
 

@@ -4,6 +4,7 @@
  *
  *     {faultPoint: "DATA_WRITE=eio:3:backend,WAL_SYNC=off"}   arms; base/fault.c has the form
  *     {faultPoint: ""}   answers points: {NAME: {kind, what, actions, passes, hits}}
+ *     {faultPoint: "", only: "DATA_WRITE"}   the same of one point
  */
 #include "backend/command/mongo_fields.h"
 
@@ -13,6 +14,15 @@
 
 #include "base/doc/bsonwalk.h"
 #include "base/fault.h"
+
+struct asked {
+    struct bytes only;
+};
+
+static const struct mongo_field asked_fields[] = {
+    MONGO_FIELD("only", MONGO_TEXT, struct asked, only),
+    { NULL, 0, 0, MONGO_IGNORED },
+};
 
 static void
 put_point(struct bsonbuild *reply, enum fault point)
@@ -29,9 +39,10 @@ put_point(struct bsonbuild *reply, enum fault point)
 err_t
 mongo_fault_point(struct mongo_request *request, struct bsonbuild *reply)
 {
+    struct asked asked = { .only = { NULL, 0 } };
     const char *text;
 
-    TRY_RETURN(mongo_fields_parse(request, NULL, NULL));
+    TRY_RETURN(mongo_fields_parse(request, asked_fields, &asked));
     if (request->value.type != BSONTYPE_STRING)
         return err_set(ERR_TYPE_MISMATCH, "faultPoint: the value must be a text");
     text = arena_string(request->op->arena, bsonvalue_string(&request->value));
@@ -43,7 +54,8 @@ mongo_fault_point(struct mongo_request *request, struct bsonbuild *reply)
         return OK;
     bsonbuild_document_begin(reply, "points");
     for (enum fault point = FAULT_NONE + 1; point < FAULT_COUNT; point++)
-        put_point(reply, point);
+        if (asked.only.size == 0 || bytes_is(asked.only, fault_name(point)))
+            put_point(reply, point);
     bsonbuild_document_end(reply);
     return OK;
 }

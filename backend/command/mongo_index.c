@@ -69,14 +69,14 @@ take_back(struct mongo_request *request, struct bytes indexes, const bool *exist
 }
 
 static err_t
-make_indexes(struct mongo_request *request, struct bytes indexes, bool *all_existed)
+make_indexes(struct mongo_request *request, struct bytes indexes, size_t *made)
 {
     bool existed[CATALOG_INDEXES_MAX] = { false };
     size_t count = 0;
     struct bsonwalk walk;
     struct bsonvalue definition;
 
-    *all_existed = true;
+    *made = 0;
     if (bsonwalk_count(indexes) > CATALOG_INDEXES_MAX)
         return err_set(ERR_CANNOT_CREATE_INDEX, "add index fails, too many indexes for %s.%s",
             request->ns.database, request->ns.collection);
@@ -86,7 +86,7 @@ make_indexes(struct mongo_request *request, struct bytes indexes, bool *all_exis
 
         if (err != OK)
             return take_back(request, indexes, existed, count, err);
-        *all_existed = *all_existed && existed[count++];
+        *made += !existed[count++];
     }
     return OK;
 }
@@ -103,8 +103,8 @@ err_t
 mongo_index_create(struct mongo_request *request, struct bsonbuild *reply)
 {
     struct create create = { .indexes = { NULL, 0 } };
-    size_t before, after;
-    bool found, all_existed, made = false;
+    size_t before, indexes_made;
+    bool found, made = false;
 
     TRY_RETURN(mongo_fields_parse(request, create_fields, &create));
     if (create.indexes.size <= BSONVALUE_DOCUMENT_SIZE_LEAST)
@@ -118,12 +118,11 @@ mongo_index_create(struct mongo_request *request, struct bsonbuild *reply)
         made = err == OK;
         TRY_RETURN(count_indexes(request, &before, &found));
     }
-    TRY_RETURN(make_indexes(request, create.indexes, &all_existed));
-    TRY_RETURN(count_indexes(request, &after, &found));
+    TRY_RETURN(make_indexes(request, create.indexes, &indexes_made));
     bsonbuild_int32(reply, "numIndexesBefore", (int32_t)before);
-    bsonbuild_int32(reply, "numIndexesAfter", (int32_t)after);
+    bsonbuild_int32(reply, "numIndexesAfter", (int32_t)(before + indexes_made));
     bsonbuild_bool(reply, "createdCollectionAutomatically", made);
-    if (all_existed)
+    if (indexes_made == 0)
         bsonbuild_text(reply, "note", "all indexes already exist");
     return OK;
 }

@@ -298,13 +298,16 @@ run_check(struct mongo_request *request, char **text, struct check_result *resul
 {
     size_t size;
     FILE *lines = open_memstream(text, &size);
+    bool incomplete;
     err_t err;
 
     if (lines == NULL)
         return err_set_errno("could not take memory for a report");
     err = verb_check(request->op, &request->ns, lines, result, found);
-    if (fclose(lines) != 0 && err == OK)
-        err = ERR_MEMORY;
+    incomplete = ferror(lines) != 0;
+    incomplete |= fclose(lines) != 0 || *text == NULL;
+    if (incomplete && err == OK)
+        err = err_set(ERR_MEMORY, "could not take memory for a report");
     return err;
 }
 

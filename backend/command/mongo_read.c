@@ -64,12 +64,11 @@ make_query(struct op *op, const struct find *find, struct run_query *query)
 
 /* "db.collection" or "db.$cmd.aggregate", as cursors are called in replies. */
 static err_t
-put_namespace(struct mongo_request *request, struct bsonbuild *reply)
+make_namespace(struct mongo_request *request, struct bytes *name)
 {
     struct bytes database = bytes_of(request->ns.database);
     struct bytes collection = bytes_of(request->ns.collection);
     size_t size = database.size + 1 + collection.size;
-    struct bytes name;
     char *text = arena_alloc(request->op->arena, size);
 
     if (text == NULL)
@@ -77,8 +76,7 @@ put_namespace(struct mongo_request *request, struct bsonbuild *reply)
     memcpy(text, database.data, database.size);
     text[database.size] = '.';
     memcpy(text + database.size + 1, collection.data, collection.size);
-    name = (struct bytes){ (const uint8_t *)text, size };
-    bsonbuild_string(reply, "ns", name);
+    *name = (struct bytes){ (const uint8_t *)text, size };
     return OK;
 }
 
@@ -111,29 +109,33 @@ put_documents(
 }
 
 /* {cursor: {firstBatch or nextBatch, id, ns}}.  The cursor is parked or closed, whatever comes
-   back. */
+   back; parked only if the reply that tells its id cannot fail any more. */
 static err_t
 put_batch(struct mongo_request *request, struct cursor *cursor, const char *name, int64_t most,
     bool last, struct bsonbuild *reply)
 {
     int64_t id = 0;
     bool more = false;
-    err_t err;
+    struct bytes ns;
+    err_t err = make_namespace(request, &ns);
 
     bsonbuild_document_begin(reply, "cursor");
     bsonbuild_array_begin(reply, name);
     if (cursor != NULL) {
-        err = put_documents(request->op, cursor, most, reply, &more);
+        if (err == OK)
+            err = put_documents(request->op, cursor, most, reply, &more);
+        if (err == OK)
+            err = bsonbuild_reserve(reply, ns.size + MONGO_REPLY_TAIL);
         if (err != OK || !more || last)
             cursors_close(request->op, cursor);
         else
             err = cursors_park(request->op, cursor, request->session, &id);
-        if (err != OK)
-            return err;
     }
+    if (err != OK)
+        return err;
     bsonbuild_array_end(reply);
     bsonbuild_int64(reply, "id", id);
-    TRY_RETURN(put_namespace(request, reply));
+    bsonbuild_string(reply, "ns", ns);
     bsonbuild_document_end(reply);
     return OK;
 }
@@ -176,13 +178,15 @@ static err_t
 find_one(struct mongo_request *request, const struct run_query *query, struct bsonbuild *reply)
 {
     struct getting getting = { reply };
+    struct bytes ns;
 
+    TRY_RETURN(make_namespace(request, &ns));
     bsonbuild_document_begin(reply, "cursor");
     bsonbuild_array_begin(reply, "firstBatch");
     TRY_RETURN(verb_find(request->op, &request->ns, query, NULL, put_one, &getting));
     bsonbuild_array_end(reply);
     bsonbuild_int64(reply, "id", 0);
-    TRY_RETURN(put_namespace(request, reply));
+    bsonbuild_string(reply, "ns", ns);
     bsonbuild_document_end(reply);
     return OK;
 }

@@ -8,6 +8,8 @@
 
 #include "base/doc/bsonwalk.h"
 
+#define UPSERTED_MOST 64 /* bytes of {index, _id} beside the _id, or with one that was made */
+
 /* ---- lists of documents: in a section of the message, or as an array in the body ---- */
 
 struct list {
@@ -239,6 +241,19 @@ struct updated {
     struct errors errors;
 };
 
+/* Room to tell what a statement may insert, here and in the reply: an _id comes from its filter,
+   from its update, or is made. */
+static err_t
+reserve_upserted(struct updated *updated, const struct verb_update *update, struct bsonbuild *reply)
+{
+    size_t size = update->filter.size + update->update.size + UPSERTED_MOST;
+
+    if (!update->upsert)
+        return OK;
+    TRY_RETURN(bsonbuild_reserve(&updated->upserted, size));
+    return bsonbuild_reserve(reply, updated->upserted.size + size);
+}
+
 static void
 note_upserted(struct updated *updated, size_t index, struct bytes id)
 {
@@ -255,8 +270,8 @@ note_upserted(struct updated *updated, size_t index, struct bytes id)
 }
 
 static err_t
-run_updates(
-    struct mongo_request *request, const struct list *list, bool ordered, struct updated *updated)
+run_updates(struct mongo_request *request, const struct list *list, bool ordered,
+    struct updated *updated, struct bsonbuild *reply)
 {
     struct verb_write write = { .durable = request->durable && list->count == 1 };
 
@@ -265,6 +280,8 @@ run_updates(
         struct verb_update update;
         err_t err = parse_update(request->op, list->document[i], &update);
 
+        if (err == OK)
+            err = reserve_upserted(updated, &update, reply);
         if (err == OK)
             err = verb_update(request->op, &request->ns, &update, write, &result);
         if (err != OK) {
@@ -297,7 +314,8 @@ mongo_write_update(struct mongo_request *request, struct bsonbuild *reply)
     TRY_RETURN(collect(request, "updates", command.updates, &list));
     bsonbuild_begin_arena(&updated.upserted, request->op->arena);
     bsonbuild_array_begin(&updated.upserted, "");
-    TRY_RETURN(run_updates(request, &list, command.ordered, &updated));
+    TRY_RETURN(bsonbuild_reserve(&updated.upserted, UPSERTED_MOST));
+    TRY_RETURN(run_updates(request, &list, command.ordered, &updated, reply));
     bsonbuild_array_end(&updated.upserted);
     TRY_RETURN(bsonbuild_end(&updated.upserted, &upserted));
     bsonbuild_int32(reply, "n", (int32_t)updated.n);
@@ -437,6 +455,13 @@ put_modified(struct bsonbuild *reply, const struct modify *modify,
         bsonbuild_null(reply, "value");
 }
 
+/* The reply must not fail once it is done. */
+static err_t
+reserve_shown(void *context, size_t size)
+{
+    return bsonbuild_reserve(context, size + MONGO_REPLY_TAIL);
+}
+
 err_t
 mongo_write_find_and_modify(struct mongo_request *request, struct bsonbuild *reply)
 {
@@ -451,7 +476,10 @@ mongo_write_find_and_modify(struct mongo_request *request, struct bsonbuild *rep
         .update = modify.remove ? (struct bytes){ NULL, 0 } : modify.update.raw,
         .rule = UPDATE_BY_SHAPE,
         .upsert = modify.upsert,
-        .sort = modify.sort };
+        .sort = modify.sort,
+        .room = reserve_shown,
+        .room_context = reply };
+    TRY_RETURN(reserve_shown(reply, update.filter.size + update.update.size)); /* an upserted _id */
     TRY_RETURN(mongo_fields_hint(request->op, &modify.hint, &update.hint));
     TRY_RETURN(verb_modify(request->op, &request->ns, &update, modify.show_new,
         (struct verb_write){ .durable = request->durable }, &result, &document));

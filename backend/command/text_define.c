@@ -190,8 +190,9 @@ check_index(
     struct text_run *run, const struct verb_ns *ns, const char *name, struct bytes kept, bool *good)
 {
     struct verb_statement statement;
+    const struct catalog_index *index = NULL; /* one that is not ready may be left over */
     const struct docpath *path;
-    bool exists, taken = false, unfit = false;
+    bool exists, taken, unfit = false;
     err_t err = OK;
 
     *good = false;
@@ -199,7 +200,8 @@ check_index(
     TRY_RETURN(verb_statement_begin(run->op, ns, NULL, &statement));
     exists = statement.collection != NULL;
     if (exists)
-        taken = catalog_find_index(statement.collection, name) != NULL;
+        index = catalog_find_index(statement.collection, name);
+    taken = index != NULL && index->state == CATALOG_INDEX_READY;
     if (exists && !taken)
         err = find_unfit(run, &statement, path, &unfit);
     TRY_RETURN(verb_statement_end(run->op, &statement, err, false));

@@ -68,6 +68,10 @@ struct verb_update {
        same document when another writer was quicker. */
     err_t (*amend)(void *context, struct bytes before, struct bytes *after);
     void *amend_context;
+    /* verb_modify: called with the size of the document that it shows, before anything is done: an
+       error undoes the statement.  NULL: nothing. */
+    err_t (*room)(void *context, size_t size);
+    void *room_context;
 };
 struct verb_update_result {
     uint64_t matched, modified;

@@ -36,10 +36,13 @@ struct work {
 static err_t
 copy_shown(struct work *work, struct bytes document)
 {
+    const struct verb_update *update = work->change->update;
     uint8_t *copy = arena_copy(work->op->arena, document.data, document.size);
 
     if (copy == NULL)
         return ERR_MEMORY;
+    if (update->room != NULL)
+        TRY_RETURN(update->room(update->room_context, document.size));
     work->shown = (struct bytes){ copy, document.size };
     return OK;
 }

@@ -513,6 +513,7 @@ take_equalities(struct op *op, const struct filter *filter, bool only_id, struct
     for (uint32_t i = 1; i < filter->count; i++) {
         const struct filterprog_node *node = &filter->node[i];
         const struct bsonvalue *value = &node->value;
+        err_t err;
 
         if (node->op == FILTERPROG_AND)
             continue; /* its children follow */
@@ -528,14 +529,14 @@ take_equalities(struct op *op, const struct filter *filter, bool only_id, struct
             continue;
         if (only_id && !bytes_is(node->path->text, "_id"))
             continue;
-        if (updateparse_set(op->arena, base, node->path->text, value) != OK) {
-            err_t err = err_set(ERR_BAD_VALUE,
+        err = updateparse_set(op->arena, base, node->path->text, value);
+        if (err != OK && err != ERR_MEMORY) {
+            err = err_set(ERR_BAD_VALUE,
                 "cannot infer query fields to set, path '%s' is matched twice",
                 (const char *)node->path->text.data);
-
             err_set_mongo(54, "NotSingleValueField");
-            return err;
         }
+        TRY_RETURN(err);
     }
     return OK;
 }

@@ -153,7 +153,7 @@ make_room(struct conn *conn, size_t want)
         conn->in.size = waiting;
         conn->taken = 0;
         if (waiting == 0 && more < KEEP)
-            buf_shrink(&conn->in, KEEP);
+            buf_shrink_to(&conn->in, KEEP, RECEIVE_SIZE);
     }
     if (more < RECEIVE_SIZE)
         more = RECEIVE_SIZE;

@@ -85,11 +85,11 @@ begin(struct session *session, int fd, enum session_protocol protocol)
     session->requests = 0;
     session->op.verb = "";
     session->op.deadline_ns = 0;
-    session->arena = arena_create("a session", SESSION_MEMORY);
-    if (session->arena == NULL)
-        return false;
     if (conn_open(&session->conn, fd, dialect->request_max(config),
             (size_t)config->session_memory_max) != OK)
+        return false;
+    session->arena = arena_create("a session", SESSION_MEMORY);
+    if (session->arena == NULL)
         return false;
     log_context.peer = session->conn.peer;
     log_context.protocol = dialect->name;
@@ -119,7 +119,9 @@ session_run(struct session *session, int fd, enum session_protocol protocol)
     if (begin(session, fd, protocol)) {
         log_debug("connected");
         err = dialects[protocol]->serve(session);
-        if (err != OK && err != ERR_HOST_UNREACHABLE)
+        if (err == ERR_MEMORY)
+            log_warn("a session ends for want of memory: %s", err_message());
+        else if (err != OK && err != ERR_HOST_UNREACHABLE)
             log_debug("disconnected: %s", err_message());
         else
             log_debug("disconnected after %ju requests", (uintmax_t)session->requests);

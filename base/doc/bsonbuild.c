@@ -167,6 +167,13 @@ bsonbuild_begin_arena(struct bsonbuild *build, struct arena *arena)
     begin(build);
 }
 
+err_t
+bsonbuild_reserve(struct bsonbuild *build, size_t more)
+{
+    (void)room(build, more);
+    return build->err;
+}
+
 void
 bsonbuild_cancel(struct bsonbuild *build)
 {

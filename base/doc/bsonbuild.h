@@ -50,6 +50,10 @@ void bsonbuild_begin_arena(struct bsonbuild *build, struct arena *arena);
    as before. */
 err_t bsonbuild_end(struct bsonbuild *build, struct bytes *document) MUST_CHECK;
 
+/* Room for `more` bytes: what follows up to there cannot fail for want of memory.  For those who
+   are about to do what cannot be undone.  Errors: the first failure so far. */
+err_t bsonbuild_reserve(struct bsonbuild *build, size_t more) MUST_CHECK;
+
 /* Give up: the buf is as before. */
 void bsonbuild_cancel(struct bsonbuild *build);
 

@@ -233,10 +233,14 @@ check_row(struct checking *checking, const struct catalog_collection *collection
 {
     for (unsigned i = 0; i < collection->index_count; i++) {
         const struct catalog_index *index = collection->index[i];
+        err_t err;
 
         if (!usable(checking, index))
             continue;
-        if (indexkey_make(index->spec, row, &checking->keys) != OK) {
+        err = indexkey_make(index->spec, row, &checking->keys);
+        if (err == ERR_MEMORY)
+            return err;
+        if (err != OK) {
             tell(checking, "page %" PRIu32 " item %u: no keys for index '%s': %s", root.block,
                 (unsigned)root.item, index->name, err_message());
             continue;
@@ -312,8 +316,10 @@ check_entries(struct checking *checking, const struct catalog_collection *collec
             NULL, &found));
         if (!found || !usable(checking, index))
             continue;
-        if (indexkey_make(index->spec, buf_bytes(&row), &checking->keys) != OK ||
-            !keys_have(&checking->keys, entry.key))
+        err = indexkey_make(index->spec, buf_bytes(&row), &checking->keys);
+        if (err == ERR_MEMORY)
+            goto out;
+        if (err != OK || !keys_have(&checking->keys, entry.key))
             tell(checking, "index '%s' has a key that page %" PRIu32 " item %u does not have",
                 index->name, entry.row.block, (unsigned)entry.row.item);
     }

@@ -314,7 +314,25 @@ class Model:
         return []
 
 
+class Program:
+    """A program of tests/crash, with arguments."""
+
+    def __init__(self, *words):
+        self.words = words
+
+    def __str__(self):
+        return " ".join(self.words)
+
+    def run(self, _template, _infos):
+        done = subprocess.run([os.path.join(ROOT, "tests/crash", self.words[0]), *self.words[1:]],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                              stderr=subprocess.DEVNULL, check=False)
+        return [] if done.returncode == 0 else [
+            line for line in done.stdout.splitlines() if line.startswith("not ok")] or ["it ended badly"]
+
+
 FINDERS = {
+    "MEMORY_UNCHECKED": Program("allocations.py", "--only", "mongo find, sorted", "--modes", "once"),
     "LEFT_LOCK": Cells("XID_PAGES=kill"),
     "LEFT_SHARE": Unit("shmem/test_lwlock"),
     "LEFT_ASLEEP": Unit("shmem/test_lwlock"),

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -59,8 +60,8 @@ static void
 malformed_texts_are_refused(void **state)
 {
     static const char *const texts[] = { "WAL_SYNC", "WAL_SYNC=", "WAL_SYNC=maybe", "NOWHERE=kill",
-        "WAL_SYNC=kill:x", "WAL_SYNC=kill:", "WAL_SYNC=kill:1:a-kind-that-is-too-long-to-keep",
-        "NONE=kill", "=" };
+        "WAL_SYNC=kill:x", "WAL_SYNC=kill:2x", "WAL_SYNC=kill:+",
+        "WAL_SYNC=kill:", "WAL_SYNC=kill:1:a-kind-that-is-too-long-to-keep", "NONE=kill", "=" };
 
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -91,6 +92,56 @@ only_the_kind_that_was_named_is_hit(void **state)
     assert_int_equal(fault_pass(FAULT_DATA_SYNC), FAULT_ENOSPC);
     log_context.process = NULL;
     assert_true(fault_arm("DATA_SYNC=off"));
+}
+
+static void
+every_pass_from_the_nth_on_is_hit(void **state)
+{
+    (void)state;
+    assert_true(fault_arm("DATA_WRITE=eio:3+"));
+    for (int pass = 1; pass <= 6; pass++)
+        assert_int_equal(fault_pass(FAULT_DATA_WRITE), pass >= 3 ? FAULT_EIO : FAULT_OFF);
+    assert_true(fault_arm("DATA_WRITE=off"));
+}
+
+static void
+only_the_process_that_was_named_is_hit(void **state)
+{
+    char text[64];
+
+    (void)state;
+    assert_true(fault_arm("DATA_WRITE=eio:0:1"));
+    assert_int_equal(fault_pass(FAULT_DATA_WRITE), FAULT_OFF);
+    (void)snprintf(text, sizeof text, "DATA_WRITE=eio:0:%d", (int)getpid());
+    assert_true(fault_arm(text));
+    assert_int_equal(fault_pass(FAULT_DATA_WRITE), FAULT_EIO);
+    assert_true(fault_arm("DATA_WRITE=off"));
+}
+
+/* Each of the calls, and one that libc makes for itself. */
+static void
+the_nth_allocation_fails(void **state)
+{
+    void *memory;
+
+    (void)state;
+    assert_true(fault_arm("MALLOC=error:2"));
+    memory = malloc(10);
+    assert_non_null(memory);
+    errno = 0;
+    assert_null(realloc(memory, 20));
+    assert_int_equal(errno, ENOMEM);
+    free(memory);
+    assert_true(fault_arm("MALLOC=error:1+"));
+    assert_null(malloc(1));
+    assert_null(calloc(1, 1));
+    assert_null(aligned_alloc(64, 64));
+    assert_null(strdup("x"));
+    assert_int_equal(fault_hits(FAULT_MALLOC), 4);
+    assert_true(fault_arm("MALLOC=off"));
+    memory = strdup("x");
+    assert_non_null(memory);
+    free(memory);
 }
 
 static void
@@ -127,6 +178,9 @@ main(void)
         cmocka_unit_test(malformed_texts_are_refused),
         cmocka_unit_test(the_nth_pass_is_hit_once),
         cmocka_unit_test(only_the_kind_that_was_named_is_hit),
+        cmocka_unit_test(every_pass_from_the_nth_on_is_hit),
+        cmocka_unit_test(only_the_process_that_was_named_is_hit),
+        cmocka_unit_test(the_nth_allocation_fails),
         cmocka_unit_test(passes_of_all_processes_count_and_a_kill_kills),
 #endif
     };
