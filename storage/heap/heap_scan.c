@@ -3,7 +3,8 @@
  *
  * Each page is copied into private memory in one piece; which rows of it are seen is decided for
  * the whole page at once, into an array; rows are handed out from the copy.  So nothing shared is
- * held between calls, and a cursor may rest for an hour.
+ * held between calls, and a cursor may rest for an hour.  The next page's bytes are prefetched a
+ * few lines with each row: half of a scan's time was waiting for them in one piece.
  *
  * INVARIANTS
  *   S1  The rows of page b are handed out in order of root item, and pages in order of block: a
@@ -26,6 +27,7 @@
 #include "storage/page/pool.h"
 
 #define PREFETCH 16u /* blocks read ahead */
+#define LINE     64u
 
 struct seen {
     uint16_t root;
@@ -40,6 +42,9 @@ struct heap_scan {
     block_t block, blocks; /* the page in `page`, or the next to be read; where it ends */
     bool loaded;
     unsigned next, count; /* of seen[] */
+    const uint8_t *ahead; /* the next page's bytes that are yet to be prefetched … */
+    size_t ahead_size;    /* … and how many; 0: none, or the page is not in the pool */
+    size_t ahead_step;    /* how many with each row, so that all are there when they are wanted */
     csn_t horizon;        /* any: what is dead to all */
     struct visible_memory memory;
     struct buf row; /* of rows that are not on their page as they are */
@@ -147,6 +152,30 @@ look_any(struct heap_scan *scan, unsigned root)
     return OK;
 }
 
+/* The bytes of the next page come while the rows of this one are handed out. */
+static void
+look_ahead(struct heap_scan *scan)
+{
+    const uint8_t *next = NULL;
+
+    if (scan->count > 0 && scan->block + 1 < scan->blocks)
+        next = pool_glimpse((struct page_id){ scan->heap.file, scan->block + 1 });
+    scan->ahead = next;
+    scan->ahead_size = next != NULL ? wal_page_size : 0;
+    scan->ahead_step = scan->count > 0 ? wal_page_size / scan->count + LINE : 0;
+}
+
+static inline void
+fetch_ahead(struct heap_scan *scan)
+{
+    size_t size = scan->ahead_size < scan->ahead_step ? scan->ahead_size : scan->ahead_step;
+
+    for (size_t at = 0; at < size; at += LINE)
+        __builtin_prefetch(scan->ahead + at);
+    scan->ahead += size;
+    scan->ahead_size -= size;
+}
+
 static err_t
 load_page(struct heap_scan *scan)
 {
@@ -154,6 +183,7 @@ load_page(struct heap_scan *scan)
     unsigned count;
 
     scan->count = scan->next = 0;
+    scan->ahead_size = 0;
     if (scan->use == POOL_SCAN && scan->block % PREFETCH == 0)
         for (block_t b = scan->block + 1; b <= scan->block + PREFETCH && b < scan->blocks; b++)
             pool_prefetch((struct page_id){ scan->heap.file, b });
@@ -173,6 +203,7 @@ load_page(struct heap_scan *scan)
         else
             TRY_RETURN(look_seen(scan, n));
     }
+    look_ahead(scan);
     return OK;
 }
 
@@ -236,6 +267,8 @@ heap_scan_next(struct op *op, struct heap_scan *scan, struct bytes *row, struct 
 
         struct seen seen = scan->seen[scan->next++];
 
+        if (scan->ahead_size > 0)
+            fetch_ahead(scan);
         *root = (struct row_id){ scan->block, seen.root };
         if (version != NULL)
             *version = (struct row_id){ scan->block, seen.version };

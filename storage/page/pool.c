@@ -550,6 +550,14 @@ pool_prefetch(struct page_id id)
         datafile_will_need(id);
 }
 
+const uint8_t *
+pool_glimpse(struct page_id id)
+{
+    buffer_t number = pool_buffer_glance(pool_buffer_tag(id));
+
+    return number != 0 ? pool_buffer_page(number) : NULL;
+}
+
 /* ---- forgetting ---- */
 
 /* Throw the buffer's page away if it still is one of them; a writer that has it pinned is waited

@@ -96,6 +96,9 @@ err_t pool_copy(struct page_id id, enum pool_use use, void *page) MUST_CHECK;
 
 /* Start reading a page that will be wanted soon (posix_fadvise). */
 void pool_prefetch(struct page_id id);
+/* Where a page lies that will be copied soon, for prefetching its bytes into the processor's cache
+   and for nothing else: it may go at any time.  NULL: not in the pool. */
+const uint8_t *pool_glimpse(struct page_id id);
 
 /* Throw away all pages of a file that is going to be removed, or from `first` on if it is cut.  No
    one may be using them. */
