@@ -26,6 +26,7 @@
 #include "base/file.h"
 #include "base/mutant.h"
 #include "base/rand.h"
+#include "base/tempfile.h"
 #include "shmem/interrupt.h"
 
 #define READ_SIZE   (64u << 10)
@@ -188,23 +189,19 @@ open_file(struct sorter *sorter)
     if (sorter->fd >= 0)
         return OK;
     TRY_RETURN(file_make_dir(sorter->folder, 0700, &(bool){ false }));
-    return file_open(sorter->folder, O_RDWR | O_TMPFILE, 0600, &sorter->fd, NULL);
+    return tempfile_open(sorter->folder, &sorter->fd);
 }
 
 /* So that another process can open it. */
 static err_t
 give_name(struct sorter *sorter)
 {
-    char path[4200], open_as[32];
     struct rand rand;
 
     rand_init_random(&rand);
     (void)snprintf(
         sorter->name, sizeof sorter->name, "sort-%016llx", (unsigned long long)rand_u64(&rand));
-    file_path(sorter->folder, sorter->name, path, sizeof path);
-    (void)snprintf(open_as, sizeof open_as, "/proc/self/fd/%d", sorter->fd);
-    if (linkat(AT_FDCWD, open_as, AT_FDCWD, path, AT_SYMLINK_FOLLOW) != 0)
-        return err_set_errno("could not give a temporary file the name '%s'", path);
+    TRY_RETURN(tempfile_name(sorter->folder, sorter->name, sorter->file_size, &sorter->fd));
     sorter->named = true;
     return OK;
 }

@@ -10,7 +10,6 @@
  */
 #include "storage/collection/entrysort.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/panic.h"
+#include "base/tempfile.h"
 
 #define WINDOW_MOST  ((size_t)64 << 10)
 #define WINDOW_LEAST ((size_t)4 << 10)
@@ -133,7 +133,7 @@ open_file(struct entrysort *sort)
 {
     if (sort->fd >= 0)
         return OK;
-    return file_open(sort->path, O_RDWR | O_TMPFILE, 0600, &sort->fd, NULL);
+    return tempfile_open(sort->path, &sort->fd);
 }
 
 static err_t
