@@ -83,7 +83,7 @@ def parse():
 
 def draw_curves(options, folder):
     found = curves.run(options)
-    report.save(folder, CURVES, found, options)
+    report.save(folder, "part-of-" + CURVES if options.only.pattern else CURVES, found, options)
     for curve in found:
         curves.plot(curve, os.path.join(folder, "curve-%s.svg" % curve["name"]))
         print("\n" + curves.table(curve))
