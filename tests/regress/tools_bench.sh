@@ -38,7 +38,7 @@ expect 'it ends when its time is over' 0 'operations in 0\.[2-9]' \
 expect 'writes that need not be durable' 0 'not durable' \
 	"$gneiss" bench --docs 1500 --count 300 --uri "$json" --workload insert --durable off
 expect 'deleting ends with the documents' 0 '^  1500 operations in ' \
-	"$gneiss" bench --docs 1500 --uri "$mongo" --workload delete --clients 2
+	"$gneiss" bench --docs 1500 --uri "$mongo" --workload delete --clients 2 --seconds 60
 
 expect 'it loads only' 0 '^1500 documents of 51 bytes loaded' "$gneiss" bench --docs 1500 --uri "$mongo" --load-only
 expect 'runs follow each other on what was loaded' 0 '^  300 operations' \
