@@ -41,13 +41,11 @@ buf_shrink_to(struct buf *buf, size_t keep, size_t size)
 }
 
 err_t
-buf_reserve(struct buf *buf, size_t more)
+buf_grow(struct buf *buf, size_t more)
 {
     size_t capacity = buf->capacity > 0 ? buf->capacity : CAPACITY_FIRST;
     uint8_t *data;
 
-    if (buf->capacity - buf->size >= more)
-        return OK;
     if (more > buf->limit || buf->size > buf->limit - more)
         return err_set(ERR_MEMORY, "more than the limit of %zu bytes", buf->limit);
     while (capacity - buf->size < more)
@@ -60,28 +58,6 @@ buf_reserve(struct buf *buf, size_t more)
     buf->data = data;
     buf->capacity = capacity;
     return OK;
-}
-
-err_t
-buf_append(struct buf *buf, const void *data, size_t size)
-{
-    TRY_RETURN(buf_reserve(buf, size));
-    if (size > 0)
-        memcpy(buf->data + buf->size, data, size);
-    buf->size += size;
-    return OK;
-}
-
-err_t
-buf_append_text(struct buf *buf, const char *text)
-{
-    return buf_append(buf, text, strlen(text));
-}
-
-err_t
-buf_append_byte(struct buf *buf, uint8_t byte)
-{
-    return buf_append(buf, &byte, 1);
 }
 
 err_t

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "base/err.h"
@@ -40,12 +41,48 @@ void buf_shrink(struct buf *buf, size_t keep);
 /* The same, but `size` bytes stay reserved: it cannot fail. */
 void buf_shrink_to(struct buf *buf, size_t keep, size_t size);
 
-/* Make room for `more` bytes behind `size`.  Errors: ERR_MEMORY. */
-err_t buf_reserve(struct buf *buf, size_t more) MUST_CHECK;
+/* buf_reserve, the slow part. */
+err_t buf_grow(struct buf *buf, size_t more) MUST_CHECK;
 
-err_t buf_append(struct buf *buf, const void *data, size_t size) MUST_CHECK;
-err_t buf_append_text(struct buf *buf, const char *text) MUST_CHECK;
-err_t buf_append_byte(struct buf *buf, uint8_t byte) MUST_CHECK;
+/* Make room for `more` bytes behind `size`.  Errors: ERR_MEMORY. */
+static inline err_t buf_reserve(struct buf *buf, size_t more) MUST_CHECK;
+static inline err_t
+buf_reserve(struct buf *buf, size_t more)
+{
+    if (__builtin_expect(buf->capacity - buf->size >= more, 1))
+        return OK;
+    return buf_grow(buf, more);
+}
+
+/* All of these fail as buf_reserve does, and then change nothing.  In line: a reply is made of many
+   small pieces. */
+static inline err_t buf_append(struct buf *buf, const void *data, size_t size) MUST_CHECK;
+static inline err_t
+buf_append(struct buf *buf, const void *data, size_t size)
+{
+    TRY_RETURN(buf_reserve(buf, size));
+    if (size > 0)
+        memcpy(buf->data + buf->size, data, size);
+    buf->size += size;
+    return OK;
+}
+
+static inline err_t buf_append_text(struct buf *buf, const char *text) MUST_CHECK;
+static inline err_t
+buf_append_text(struct buf *buf, const char *text)
+{
+    return buf_append(buf, text, strlen(text));
+}
+
+static inline err_t buf_append_byte(struct buf *buf, uint8_t byte) MUST_CHECK;
+static inline err_t
+buf_append_byte(struct buf *buf, uint8_t byte)
+{
+    TRY_RETURN(buf_reserve(buf, 1));
+    buf->data[buf->size++] = byte;
+    return OK;
+}
+
 err_t buf_printf(struct buf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3))) MUST_CHECK;
 
