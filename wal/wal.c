@@ -2,8 +2,10 @@
  * wal.c - opening the log: recovery, and what comes before and after it.
  *
  * Recovery:
- *   1. sync what the files hold: after a crash of the processes alone, parts of it may be in the
- *      page cache only, and pages that depend on it are going to be written
+ *   1. write again what follows the last sync that is known of, and sync what the files hold:
+ *      after a crash of the processes alone, parts of it may be in the kernel's cache only, and
+ * pages that depend on it are going to be written.  Why again: after a sync that failed the kernel
+ *      takes for clean what the disk may not have, and another sync would not write it
  *   2. read and replay from the redo point until nothing valid follows
  *   3. the log is cut there: new inserts go over what is behind it.  The first is WAL_EPOCH: all
  *      records from here on carry the new epoch, so what is left of the old end can never be taken
@@ -29,6 +31,7 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/panic.h"
 #include "wal/checkpoint.h"
 #include "wal/checkpoint_share.h"
@@ -124,6 +127,49 @@ struct recovery {
     char folder[WAL_SEGMENT_PATH_MAX];
     bool accept_loss;
 };
+
+/* Where the records end that follow each other from here on, as the files read now. */
+static err_t
+find_end(const struct recovery *recovery, lsn_t from, lsn_t *end)
+{
+    struct wal_reader *reader = wal_reader_create(recovery->folder, recovery->control.page_size, 0);
+    enum wal_read_result what = WAL_READ_RECORD;
+    struct wal_record record;
+    err_t err = OK;
+
+    if (reader == NULL)
+        return ERR_MEMORY;
+    wal_reader_expect(reader, recovery->control.system_id);
+    wal_reader_seek(reader, from);
+    while (err == OK && what == WAL_READ_RECORD)
+        err = wal_reader_next(reader, &record, &what);
+    *end = wal_reader_position(reader);
+    wal_reader_destroy(reader);
+    return err;
+}
+
+/* Step 1: what was written after the last sync that is known to have succeeded: "flushed" says so,
+   or the checkpoint.  At least the block in which the log ends. */
+static err_t
+write_end_again(const struct recovery *recovery)
+{
+    lsn_t from = wal_reader_flushed(recovery->reader);
+    lsn_t end;
+
+    if (from < recovery->control.redo)
+        from = recovery->control.redo;
+    TRY_RETURN(find_end(recovery, from, &end));
+    do {
+        uint64_t number = wal_format_segment_of(from);
+        lsn_t below = (number + 1) * WAL_SEGMENT_SIZE;
+
+        below = below < end ? below : end;
+        TRY_RETURN(wal_segment_write_again(recovery->folder, number, wal_format_offset(from),
+            (uint32_t)(below - number * WAL_SEGMENT_SIZE)));
+        from = below;
+    } while (from < end);
+    return OK;
+}
 
 /* Step 1. */
 static err_t
@@ -402,6 +448,8 @@ recover(struct recovery *recovery, const char *data_dir, err_t (*between)(void))
         control->state == CONTROL_STOPPED || control->state == CONTROL_CREATED;
     if (!recovery->result->clean)
         TRY_RETURN(control_update(set_recovering, NULL));
+    if (!mutant(MUTANT_END_BELIEVED))
+        TRY_RETURN(write_end_again(recovery));
     TRY_RETURN(sync_segments(recovery));
     wal_flush_set_done(control->redo);
     checkpoint_restore_parts(control->numbers);

@@ -31,6 +31,8 @@
 #define NAME_DIGITS 16
 #define ZEROS_SIZE  ((size_t)1 << 20)
 #define SUFFIX_NEW  ".new"
+#define BLOCK       4096u /* of the kernel's cache */
+#define AGAIN_SIZE  ((size_t)256 << 10)
 
 err_t
 wal_segment_folder(const char *data_dir, char folder[WAL_SEGMENT_PATH_MAX])
@@ -203,6 +205,35 @@ wal_segment_recycle(const char *folder, uint64_t from, uint64_t to)
     TRY_RETURN(file_rename(old_path, new_path));
     sync_folder(folder);
     return OK;
+}
+
+err_t
+wal_segment_write_again(const char *folder, uint64_t number, uint32_t from, uint32_t to)
+{
+    static _Thread_local _Alignas(4096) uint8_t bytes[AGAIN_SIZE];
+    uint32_t at = from & ~(BLOCK - 1);
+    bool found;
+    int fd;
+    err_t err;
+
+    to = (to > from ? to + BLOCK - 1 : at + BLOCK) & ~(BLOCK - 1);
+    TRY_RETURN(wal_segment_open(folder, number, true, &fd, &found));
+    if (!found)
+        return OK;
+    while (at < to) {
+        size_t want = to - at < AGAIN_SIZE ? to - at : AGAIN_SIZE;
+        size_t got;
+
+        TRY(file_read(fd, "a segment of the log", bytes, want, at, &got, FAULT_WAL_READ));
+        if (got == 0)
+            break;
+        TRY(file_write(fd, "the end of the log", bytes, got, at, FAULT_WAL_AGAIN));
+        at += (uint32_t)got;
+    }
+    err = OK;
+out:
+    file_close(fd);
+    return err;
 }
 
 err_t

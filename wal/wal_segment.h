@@ -38,6 +38,11 @@ bool wal_segment_listed(const struct wal_segment_list *list, uint64_t number);
 err_t wal_segment_create(const char *folder, uint64_t number) MUST_CHECK;
 /* Give a segment that is no longer needed a new number; durable when it returns, or a panic. */
 err_t wal_segment_recycle(const char *folder, uint64_t from, uint64_t to) MUST_CHECK;
+/* Write what the file reads from `from` up to `to` (offsets), in whole blocks of 4 KiB and at least
+   one, so that the next sync brings it to the disk whatever the kernel takes for clean.  No such
+   segment: nothing. */
+err_t wal_segment_write_again(
+    const char *folder, uint64_t number, uint32_t from, uint32_t to) MUST_CHECK;
 err_t wal_segment_remove(const char *folder, uint64_t number) MUST_CHECK;
 err_t wal_segment_open(
     const char *folder, uint64_t number, bool write, int *fd, bool *found) MUST_CHECK;

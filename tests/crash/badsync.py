@@ -13,10 +13,15 @@ refused with the reason, and the next one comes through.
 Pages that cannot be read.  A statement that needs one gets an error that names file and block; other
 collections and the next try are served, and nobody is restarted.
 
+The log's end.  After a failed sync the kernel takes for clean what the disk has not.  A sync of the log
+fails, the kernel writes what it has, and then these blocks of the disk are made what they were
+before, under the mounted file system.  What recovery finds in the log and serves must be there after
+a power cut, and so must all that is acknowledged from then on.
+
 Replay.  With wal.check every record carries its pages whole; the server is killed under clients and
 changes of definitions, and its recovery compares each page that it makes.
 
-    tests/crash/badsync.py [--only syncs|reads|replay] [--records 20000] [--seed N]
+    tests/crash/badsync.py [--only syncs|reads|tail|replay] [--records 20000] [--seed N]
 
 The long form is --records 1000000.
 """
@@ -25,11 +30,13 @@ import os
 import random
 import re
 import signal
+import struct
 import sys
 import threading
 import time
 
 os.environ.setdefault("BUILD", "build-faults")
+import disk
 import oracle
 from faultload import Load, Wire, burn, make_burnt, verify as verify_load
 from oracle import Oracle, Unknown, check_copy, prepare, verify
@@ -315,6 +322,94 @@ def reads(checks):
         server.kill()
 
 
+# ---- the log's end, of which the kernel says more than the disk has ----
+BLOCK = 4096
+
+
+def extents(path):
+    """(offset in the file, offset on the disk, bytes) of each piece."""
+    told = disk.sh("xfs_io", "-r", "-c", "fiemap -v", path)
+    return [(512 * int(first), 512 * int(at), 512 * (int(last) - int(first) + 1))
+            for first, last, at in re.findall(
+                r"^\s*\d+: \[(\d+)\.\.(\d+)\]:\s+(\d+)\.\.", told, re.MULTILINE)]
+
+
+def put_back(device, path, before):
+    """Make the file on the disk what it was, whatever the kernel has; yields how many blocks."""
+    count = 0
+    with open(path, "rb") as file:
+        now = file.read()
+    with open(device.image, "r+b", buffering=0) as out:
+        for first, at, size in extents(path):
+            for offset in range(first, first + size, BLOCK):
+                old = before[offset:offset + BLOCK]
+                if old != now[offset:offset + BLOCK]:
+                    os.pwrite(out.fileno(), old, at + offset - first)
+                    count += 1
+    return count
+
+
+def fail_and_forget(device, server):
+    """A commit is in the log as the kernel has it, and not on the disk; yields how many blocks."""
+    segment = max(name for name in os.listdir(os.path.join(server.data, "wal"))
+                  if len(name) == 16 and reached(server, name))
+    path, wire = os.path.join(server.data, "wal", segment), Wire(server)
+    with open(path, "rb") as file:
+        before = file.read()
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        Wire(server).ask({"faultPoint": "WAL_SYNC=eio:1"}, "admin")
+        try:
+            wire.write({"insert": "tail", "documents": [{"_id": "unknown", "p": random.randbytes(60000)}]})
+            raise AssertionError("it was acknowledged")
+        except Unknown:
+            pass
+        device.sync()
+        return put_back(device, path, before)
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+
+
+def reached(server, name):
+    """Has the log come to this segment?  Its head says its number then."""
+    with open(os.path.join(server.data, "wal", name), "rb") as file:
+        return int(name, 16) in struct.unpack("<8Q", file.read(64))
+
+
+def tail(checks):
+    why = disk.why_not("ext4")
+    if why:
+        print("# skipped: the log's end: %s" % why)
+        return
+    with disk.Disk("ext4", size="1G") as device, Server(SETTINGS) as server:
+        server.data = os.path.join(device.mountpoint, "data")
+        server.start()
+        wire = Wire(server)
+        wire.write({"insert": "tail", "documents": [{"_id": 0}]})
+        device.sync()
+        forgotten = fail_and_forget(device, server)
+        wait_for(lambda: server.log().count('"ready"') > 1, 30 * SLOW, "all are restarted")
+        wire, known = Wire(server), set()
+        for number in range(1, 4):
+            wire.write({"insert": "tail", "documents": [{"_id": number, "p": "y" * 500}]})
+        known = {row["_id"] for row in wire.ask({"find": "tail"})["cursor"]["firstBatch"]}
+        device.cut()
+        server.kill()
+        device.remount()
+        try:
+            server.start()
+            wire = Wire(server)
+            found = {row["_id"] for row in wire.ask({"find": "tail"})["cursor"]["firstBatch"]}
+            wrong = [] if found == known else ["%s was served, %s is there" % (known, found)]
+        except StartFailed as error:
+            wrong = [str(error), server.tail()]
+        server.kill()
+        checks.check(forgotten > 5 and "unknown" in known, "a failed sync of the log leaves what the "
+                     "kernel has and the disk has not (%d blocks)" % forgotten, [str(known)])
+        checks.check(not wrong, "what recovery found there and served is on disk before it is served",
+                     wrong)
+
+
 # ---- replay equals original ----
 REPLAYED = re.compile(r"recovered (\d+) log records")
 COMPARED = re.compile(r"wal.check: (\d+) replayed pages")
@@ -362,13 +457,13 @@ def replay(wanted, seed, checks):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", choices=("syncs", "reads", "replay"))
+    parser.add_argument("--only", choices=("syncs", "reads", "tail", "replay"))
     parser.add_argument("--records", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED", "0")))
     options = parser.parse_args()
     seed = options.seed or random.SystemRandom().randrange(1, 1 << 30)
     checks = Checks()
-    parts = {"syncs": lambda: syncs(seed, checks), "reads": lambda: reads(checks),
+    parts = {"syncs": lambda: syncs(seed, checks), "reads": lambda: reads(checks), "tail": lambda: tail(checks),
              "replay": lambda: replay(options.records, seed, checks)}
     for name, part in parts.items():
         if options.only in (None, name):

@@ -324,7 +324,8 @@ class Program:
         return " ".join(self.words)
 
     def run(self, _template, _infos):
-        done = subprocess.run([os.path.join(ROOT, "tests/crash", self.words[0]), *self.words[1:]],
+        done = subprocess.run([sys.executable, os.path.join(ROOT, "tests/crash", self.words[0]),
+                               *self.words[1:]],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                               stderr=subprocess.DEVNULL, check=False)
         return [] if done.returncode == 0 else [
@@ -356,6 +357,7 @@ FINDERS = {
     "PEEK_UNCHECKED": Unit("storage/page/test_peek"),
     "COMMIT_UNAWAITED": Race(ending_commit),
     "PAGE_BEFORE_LOG": Unit("storage/page/test_pool"),
+    "END_BELIEVED": Program("badsync.py", "--only", "tail"),
     "SYNC_AGAIN": Race(failed_sync),
     "UPDATE_LEAVES_INDEX": Model(),
     "KEYS_UNCOMPARED": Model(),
