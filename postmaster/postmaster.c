@@ -79,6 +79,7 @@ static struct {
     int signal_fd;
     int nudge[2];
     int64_t fork_from_ns; /* nothing is forked before; P4 */
+    bool fork_fails;      /* the last fork did, and that was said */
     unsigned startups;    /* killed in a row */
     int alive[2]; /* children hold the reading end; its end of file says that the parent is gone */
     int64_t drain_until_ns; /* then commands that still run are ended */
@@ -124,10 +125,15 @@ start(enum child_kind kind, unsigned place)
     if (clock_now_ns() < pm.fork_from_ns)
         return false;
     if (children_start(kind, &env) != OK) {
-        log_error("%s; trying again", err_message());
+        if (!pm.fork_fails)
+            log_error("%s; trying again until it can be started", err_message());
+        pm.fork_fails = true;
         pm.fork_from_ns = clock_now_ns() + FORK_PAUSE_NS;
         return false;
     }
+    if (pm.fork_fails)
+        log_info("processes can be started again");
+    pm.fork_fails = false;
     return true;
 }
 

@@ -9,14 +9,17 @@ session goes on.  Afterwards nothing is held, no cursor, descriptor or temporary
 `validate` finds every collection sound.  "once": that allocation fails; "onward": all from it on, until
 the statement is over (then its session may end, alone).  "cold": a new session, in a new process.
 
-    tests/crash/allocations.py [--seed N] [--share 1] [--only NAME] [--modes once,onward,cold] [--verbose]
+    tests/crash/allocations.py [--seed N] [--share 1] [--only NAME] [--modes once,onward,cold] [--beside] [--verbose]
 
---share: of the statements only so many, by the seed.
+--share: of the statements only so many, by the seed.  Beside statements (--beside alone): sessions that
+cannot begin, no cursor left, forks that fail, workers without memory.
 """
 import argparse
 import os
 import random
 import re
+import signal
+import socket
 import sys
 import time
 
@@ -348,17 +351,132 @@ def every_statement(checks, options, rng):
         checks.check(server.stop() == 0, "and the server stops in order")
 
 
+# ---- beside statements ----
+def sessions_begin(server, control):
+    """A new session whose n-th allocation fails is closed or answered, and never left waiting."""
+    for protocol in ("mongo", "json", "text"):
+        for n in range(1, 40):
+            control.arm("MALLOC=error:%d:backend" % n)
+            conn = None
+            try:
+                if protocol == "text":
+                    conn = Text(server.port["text"], login=False, timeout=10)
+                else:
+                    conn = {"mongo": Mongo, "json": Json}[protocol](server.port[protocol], timeout=10)
+                conn.ping()
+            except (Closed, ConnectionError, Refused):
+                pass
+            except TimeoutError as hung:
+                raise Wrong("%s: a session that could not begin is left waiting" % protocol) from hung
+            finally:
+                control.arm("MALLOC=off")
+                if conn is not None:
+                    conn.close()
+    connect(server, "mongo").ping()
+
+
+def cursors_at_their_ceiling(server, control):
+    """When no cursor is left, a find says so, and goes on when there is one."""
+    statements.mongo_restore(control.mongo)
+    open_cursors = []
+    with connect(server, "mongo") as conn:
+        def find():
+            return conn.ask({"find": "c", "batchSize": 1}, statements.DATABASE)["cursor"]["id"]
+        try:
+            while len(open_cursors) < 100:
+                open_cursors.append(find())
+            raise Wrong("100 cursors of 16 are open")
+        except Refused as error:
+            if "cursor" not in str(error):
+                raise Wrong("it says '%s'" % error) from error
+        conn.ask({"killCursors": "c", "cursors": open_cursors[:1]}, statements.DATABASE)
+        open_cursors[0] = find()
+        conn.ask({"killCursors": "c", "cursors": open_cursors}, statements.DATABASE)
+    if control.held():
+        raise Wrong("left over: %s" % control.held())
+
+
+def forks_fail(server, control):
+    """When no process can be started, the server lives, says it once, and serves all afterwards."""
+    control.arm("FORK=error")
+    waiting = []
+    try:
+        for _ in range(6):  # each backend serves one session; then there are none
+            try:
+                connect(server, "mongo").close()
+            except OSError:
+                break
+        waiting = [socket.create_connection(("127.0.0.1", server.port["text"]), timeout=60 * SLOW)
+                   for _ in range(3)]
+        wait_for(lambda: control.hits("FORK") >= 3, 20 * SLOW, "forks that fail")
+    finally:
+        control.arm("FORK=off")
+    for sock in waiting:
+        if not sock.recv(64).startswith(b"+"):
+            raise Wrong("a client that waited is not served")
+        sock.close()
+    said = server.log().count("trying again until it can be started")
+    if said != 1 or server.process.poll() is not None:
+        raise Wrong("it is said %d times" % said)
+
+
+def workers_lack_memory(server, control):
+    """A worker that gets no memory costs no session, and works when there is memory again."""
+    hits = {}
+    for kind in ("checkpointer", "wal writer", "buffer writer", "autovacuum", "undertaker"):
+        control.arm("MALLOC=error:1+:" + kind)
+        until = time.monotonic() + (6 if kind == "checkpointer" else 2)
+        number = 0
+        while time.monotonic() < until:
+            number += 1
+            control.mongo.ask({"update": "c", "updates": [
+                {"q": {"_id": number % 11}, "u": {"$inc": {"n": 1}, "$set": {"p": "p" * 3000}}}]}, statements.DATABASE)
+            if kind == "undertaker" and number % 50 == 1:
+                victim = connect(server, "mongo")
+                victim.ping()
+                os.kill(control.pid_of("mongo", victim), signal.SIGKILL)
+                victim.close()
+            time.sleep(0.005)
+        hits[kind] = control.hits("MALLOC")
+        control.arm("MALLOC=off")
+    if "restarting all" in server.log():
+        raise Wrong("all were restarted")
+    wait_for(lambda: not control.held(), 20 * SLOW, "nothing is held")
+    odd = validate_all(control)
+    if odd:
+        raise Wrong(odd[0])
+    if hits["checkpointer"] == 0:
+        raise Wrong("void: the checkpointer wanted no memory")
+    return "allocations refused: " + ", ".join("%s %d" % pair for pair in hits.items())
+
+
+def others(checks):
+    settings = {**SETTINGS, "memory.max_cursors": 16, "wal.checkpoint_timeout_secs": 5,
+                "wal.checkpoint_completion_percent": 10, "wal.writer_delay_ms": 50,
+                "storage.buffer_writer_delay_ms": 20, "storage.autovacuum_naptime_secs": 1}
+    with Server(settings) as server:
+        server.start()
+        control = Control(server)
+        for function in (sessions_begin, cursors_at_their_ceiling, forks_fail, workers_lack_memory):
+            checks.run(function, server, control)
+        checks.check(server.stop() == 0, "and that server stops in order")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 1 << 30))
     parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--only", default="")
+    parser.add_argument("--beside", action="store_true", help="only what is no statement")
     parser.add_argument("--modes", default="once,onward,cold")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     print("# seed %d" % options.seed)
     checks = Checks()
-    every_statement(checks, options, random.Random(options.seed))
+    if not options.beside:
+        every_statement(checks, options, random.Random(options.seed))
+    if not options.only:
+        others(checks)
     checks.done()
 
 

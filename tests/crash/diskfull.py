@@ -12,7 +12,10 @@ last byte of the disk; later it is taken away.  Then
   pages' disk is full, replay may want the room of what was dropped since the last checkpoint)
   what was acknowledged is there, and `gneiss check` finds everything sound
 
-    tests/crash/diskfull.py [--only log|data|all] [--seconds 4] [--seed N]
+"jobs": a sort that spills, an index that is built, a vacuum on a full disk say so, leave nothing, and
+are done when there is room.
+
+    tests/crash/diskfull.py [--only log|data|all|jobs] [--seconds 4] [--seed N]
 
 The log and the pages on tmpfs, reached by symbolic links; everything together on a small ext4,
 where loop devices can be had.
@@ -31,7 +34,7 @@ import disk
 import oracle
 from oracle import Oracle, Unknown, one_step, prepare, totals, verify
 from server import SLOW, Checks, Server, gneiss
-from wire import Closed, Refused, Text
+from wire import Closed, Json, Mongo, Refused, Text
 
 READERS = 4
 FULL_TEXTS = ("No space left on device", "disk is full")
@@ -298,9 +301,62 @@ def full_under_load(checks, name, server, small, seconds, seed):
                  done.stdout[-300:] + done.stderr[-300:])
 
 
+# ---- what works on many documents ----
+def jobs_full(checks):
+    """A sort that spills, an index that is built, a vacuum, while everything stands on a full disk."""
+    small = Tmpfs(160)
+    try:
+        with Server({"memory.shared_buffers": "4MB", "memory.work_mem": 1 << 16,
+                     "storage.autovacuum_naptime_secs": 3600}) as server:
+            lay_out(server, small, "all")
+            server.start()
+            with Mongo(server.port["mongo"]) as mongo, Json(server.port["json"]) as json:
+                jobs_told(checks, server, mongo, json, Ballast(small.mountpoint))
+            checks.check(not server.crashes(), "jobs on a full disk: nothing crashes", server.crashes()[:3])
+            checks.check(server.stop() == 0, "jobs on a full disk: stops in order")
+    finally:
+        small.close()
+
+
+def jobs_told(checks, server, mongo, json, ballast):
+    jobs = {
+        "a sort": lambda: mongo.ask({"find": "j", "sort": {"k": -1}, "projection": {"_id": 1},
+                                     "batchSize": 4000})["cursor"]["firstBatch"],
+        "an index": lambda: mongo.ask({"createIndexes": "j", "indexes": [{"key": {"k": 1}, "name": "k_1"}]}),
+        "a vacuum": lambda: json.ask("compact", database="test", collection="j")}
+    for first in range(0, 3000, 500):
+        mongo.ask({"insert": "j", "documents": [{"_id": i, "k": "%0500d" % (i * 7919 % 3000), "p": "p" * 1000}
+                                                for i in range(first, first + 500)]})
+    mongo.ask({"delete": "j", "deletes": [{"q": {"_id": {"$lt": 1000}}, "limit": 0}]})
+    ballast.fill()
+    for name, job in jobs.items():
+        said = "done"
+        try:
+            job()
+        except Refused as error:
+            said = str(error)
+        clear = any(text in said for text in FULL_TEXTS) or (said == "done" and name == "a vacuum")
+        left = os.listdir(os.path.join(server.data, "tmp"))
+        checks.check(clear and not left, "%s on a full disk: a clear error, nothing is left of it" % name,
+                     (said[:200], left[:3]))
+    names = [one["name"] for one in mongo.ask({"listIndexes": "j"})["cursor"]["firstBatch"]]
+    found = mongo.ask({"find": "j", "filter": {"_id": 2000}})["cursor"]["firstBatch"]
+    checks.check(names == ["_id_"] and len(found) == 1, "jobs on a full disk: documents are there, no index is",
+                 names)
+    ballast.drop()
+    rows = jobs["a sort"]()
+    jobs["an index"]()
+    jobs["a vacuum"]()
+    right = [row["_id"] for row in rows] == sorted(range(1000, 3000), key=lambda i: -(i * 7919 % 3000))
+    sound = mongo.ask({"validate": "j"})
+    held = mongo.ask({"serverStatus": 1, "held": True}, "admin")["held"]
+    checks.check(right and sound["valid"] and sound["nIndexes"] == 2 and held["pins"] == held["locks"] == 0,
+                 "jobs on a full disk: with room again, each is done", (right, sound))
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", choices=("log", "data", "all"))
+    parser.add_argument("--only", choices=("log", "data", "all", "jobs"))
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED", "0")))
     options = parser.parse_args()
@@ -315,6 +371,8 @@ def main():
     for name, make, folders in rows:
         if options.only in (None, name):
             one_full(checks, name, make, settings, folders, options.seconds, seed)
+    if options.only in (None, "jobs"):
+        jobs_full(checks)
     if options.only in (None, "all"):
         why = disk.why_not("ext4")
         if why:
