@@ -93,7 +93,13 @@ class Field:
             took["server"] = servers.processor_of(server) - before
             return took
 
-        rounds = take_turns(peers, slice_, options.rounds, beats)
+        rounds = {peer: [] for peer in peers}
+        for _ in range(options.rounds):
+            for peer, language in languages.items():  # how they settle on the processors is chance, and lasts
+                self.clients[language].do("connect", "-", clients, row.get("pipeline", 1))
+                slice_(peer)  # which warms up and does not count
+            for peer, slices in take_turns(peers, slice_, 1, beats).items():
+                rounds[peer] += slices
         for language in languages.values():
             self.clients[language].do("connect", "-", 0, 1)
         unit = row.get("unit", "operations")
