@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -166,6 +167,61 @@ write_holder(int fd, const char *path)
     return file_write(fd, path, text, (size_t)size, 0, FAULT_NONE);
 }
 
+/* Has this process the file open?  False also if that may not be looked at. */
+static bool
+has_open(const char *pid, const struct stat *file)
+{
+    char path[64];
+    struct dirent *entry;
+    struct stat found;
+    bool has = false;
+    DIR *dir;
+
+    (void)snprintf(path, sizeof path, "/proc/%.20s/fd", pid);
+    dir = opendir(path);
+    while (dir != NULL && !has && (entry = readdir(dir)) != NULL)
+        has = fstatat(dirfd(dir), entry->d_name, &found, 0) == 0 && found.st_dev == file->st_dev &&
+              found.st_ino == file->st_ino;
+    if (dir != NULL)
+        (void)closedir(dir);
+    return has;
+}
+
+/* Who has inherited the lock's description from a process that is no more; 0: not found. */
+static long
+find_survivor(const struct stat *lock)
+{
+    DIR *dir = opendir("/proc");
+    struct dirent *entry;
+    long survivor = 0;
+
+    while (dir != NULL && survivor == 0 && (entry = readdir(dir)) != NULL)
+        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
+            strtol(entry->d_name, NULL, 10) != (long)getpid() && has_open(entry->d_name, lock))
+            survivor = strtol(entry->d_name, NULL, 10);
+    if (dir != NULL)
+        (void)closedir(dir);
+    return survivor;
+}
+
+static err_t
+refuse_held(int fd)
+{
+    long holder = read_holder(fd), survivor = 0;
+    struct stat lock;
+    char pid[32];
+
+    (void)snprintf(pid, sizeof pid, "%ld", holder);
+    if (fstat(fd, &lock) == 0 && !has_open(pid, &lock))
+        survivor = find_survivor(&lock);
+    if (survivor == 0)
+        return err_set(ERR_IN_USE, "data directory is in use by process %ld", holder);
+    return err_set(ERR_IN_USE,
+        "data directory is in use by process %ld, a child of process %ld, which is no more: if it "
+        "does not end by itself (it may be stopped), kill it",
+        survivor, holder);
+}
+
 /* E1. */
 static err_t
 take_lock(const char *data_dir, int wait_ms, int *lock)
@@ -182,7 +238,7 @@ take_lock(const char *data_dir, int wait_ms, int *lock)
             TRY(err_set_errno("could not lock '%s'", path));
         }
         if (clock_now_ns() >= until_ns) {
-            TRY(err_set(ERR_IN_USE, "data directory is in use by process %ld", read_holder(fd)));
+            TRY(refuse_held(fd));
         }
         (void)usleep(LOCK_POLL_US);
     }
