@@ -18,10 +18,13 @@ fails, the kernel writes what it has, and then these blocks of the disk are made
 before, under the mounted file system.  What recovery finds in the log and serves must be there after
 a power cut, and so must all that is acknowledged from then on.
 
+A loss that is accepted.  A start with wal.accept_loss that dies before its checkpoint is refused as
+before without the setting, and goes on with it.
+
 Replay.  With wal.check every record carries its pages whole; the server is killed under clients and
 changes of definitions, and its recovery compares each page that it makes.
 
-    tests/crash/badsync.py [--only syncs|reads|tail|replay] [--records 20000] [--seed N]
+    tests/crash/badsync.py [--only syncs|reads|tail|loss|replay] [--records 20000] [--seed N]
 
 The long form is --records 1000000.
 """
@@ -39,6 +42,7 @@ os.environ.setdefault("BUILD", "build-faults")
 import disk
 import oracle
 from faultload import Load, Wire, burn, make_burnt, verify as verify_load
+from crowd import state
 from oracle import Oracle, Unknown, check_copy, prepare, verify
 from server import ROOT, SLOW, Checks, Server, StartFailed, wait_for
 from wire import Closed, Refused, Text
@@ -410,6 +414,46 @@ def tail(checks):
                      wrong)
 
 
+# ---- a start that gives up what is damaged, and dies before its checkpoint ----
+def loss(checks):
+    with Server(SETTINGS) as server:
+        server.start()
+        wire = Wire(server)
+        for number in range(40):
+            wire.write({"insert": "lossy", "documents": [
+                {"_id": number, "p": random.randbytes(9000)}]})
+        server.kill()
+        with open(os.path.join(server.data, "wal", "%016x" % 1), "r+b") as file:
+            file.seek(200000)
+            file.write(bytes(BLOCK))
+        server.arguments = ["--set", "wal.accept_loss=true"]
+        server.wrapper = ["env", "GNEISS_FAULTS=RECOVERY_EPOCH=stop:1:startup"]
+        server.launch()
+        wait_for(lambda: any(state(pid) == "T" for pid in server.tree()), 30 * SLOW,
+                 "it stops with its new epoch in the log")
+        server.kill()
+        server.arguments, server.wrapper = [], []
+        try:
+            server.start()
+            said = "it started"
+        except StartFailed as error:
+            said = str(error)
+        server.kill()
+        checks.check("log is damaged" in said, "after a start with wal.accept_loss that died before its "
+                     "checkpoint, one without it is refused still", [said])
+        server.arguments = ["--set", "wal.accept_loss=true"]
+        server.start()
+        Wire(server).write({"insert": "lossy", "documents": [{"_id": "new"}]})
+        server.kill()
+        server.arguments = []
+        server.start()
+        found = [row["_id"] for row in Wire(server).ask(
+            {"find": "lossy", "batchSize": 100})["cursor"]["firstBatch"]]
+        checks.check(found[-1:] == ["new"] and 0 < len(found) < 41, "with it once more it goes on, and "
+                     "what is acknowledged then stays", [str(found)])
+        server.kill()
+
+
 # ---- replay equals original ----
 REPLAYED = re.compile(r"recovered (\d+) log records")
 COMPARED = re.compile(r"wal.check: (\d+) replayed pages")
@@ -457,13 +501,14 @@ def replay(wanted, seed, checks):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", choices=("syncs", "reads", "tail", "replay"))
+    parser.add_argument("--only", choices=("syncs", "reads", "tail", "loss", "replay"))
     parser.add_argument("--records", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED", "0")))
     options = parser.parse_args()
     seed = options.seed or random.SystemRandom().randrange(1, 1 << 30)
     checks = Checks()
-    parts = {"syncs": lambda: syncs(seed, checks), "reads": lambda: reads(checks), "tail": lambda: tail(checks),
+    parts = {"syncs": lambda: syncs(seed, checks), "reads": lambda: reads(checks),
+             "tail": lambda: tail(checks), "loss": lambda: loss(checks),
              "replay": lambda: replay(options.records, seed, checks)}
     for name, part in parts.items():
         if options.only in (None, name):
