@@ -250,9 +250,12 @@ def at_rest(server):
 
 def stopped_process(server):
     for pid in server.tree():
-        with open("/proc/%d/stat" % pid, encoding="latin-1") as file:
-            if file.read().rpartition(")")[2].split()[0] == "T":
-                return pid
+        try:
+            with open("/proc/%d/stat" % pid, encoding="latin-1") as file:
+                if file.read().rpartition(")")[2].split()[0] == "T":
+                    return pid
+        except OSError:  # it has ended meanwhile
+            pass
     return None
 
 
