@@ -618,8 +618,7 @@ postmaster_run(const struct postmaster_options *options)
     children_set_mains(mains_table);
     children_set_prepare(mains_prepare);
     title_set(state_names[STARTING]);
-    if (!start(CHILD_STARTUP, 0))
-        return 1;
+    keep(CHILD_STARTUP); /* P4 */
     loop();
     engine_release();
     log_info("stopped");

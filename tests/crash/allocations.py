@@ -420,6 +420,16 @@ def forks_fail(server, control):
         raise Wrong("it is said %d times" % said)
 
 
+def first_fork_fails():
+    """A start whose first process cannot be started tries again, and serves."""
+    with Server(SETTINGS, wrapper=["env", "GNEISS_FAULTS=FORK=error:1"]) as server:
+        server.start()
+        if "trying again until it can be started" not in server.log():
+            raise Wrong("void: no fork failed")
+        if server.stop() != 0:
+            raise Wrong("it does not stop in order")
+
+
 def workers_lack_memory(server, control):
     """A worker that gets no memory costs no session, and works when there is memory again."""
     hits = {}
@@ -460,6 +470,7 @@ def others(checks):
         for function in (sessions_begin, cursors_at_their_ceiling, forks_fail, workers_lack_memory):
             checks.run(function, server, control)
         checks.check(server.stop() == 0, "and that server stops in order")
+    checks.run(first_fork_fails)
 
 
 def main():
