@@ -201,6 +201,14 @@ def processes(server):
     return found
 
 
+def lives(pid):
+    try:
+        with open("/proc/%d/stat" % pid, encoding="latin-1") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def say(what, **figures):
     print("%-12s %s" % (what, "; ".join("%s %s" % (key.replace("_", " "), value)
                                         for key, value in figures.items())), flush=True)
@@ -252,7 +260,7 @@ def postmaster(rounds, _):
                 now = time.monotonic()
                 server.process.kill()
                 server.process.wait()
-                while any(os.path.exists("/proc/%d" % pid) for pid in children):
+                while any(lives(pid) for pid in children):
                     time.sleep(0.005)
                 gone.append(time.monotonic() - now)
             with contextlib.suppress(FileNotFoundError):
