@@ -4,7 +4,8 @@
  * In builds with --enable-faults these definitions stand before libc's, for the house and for every
  * library in the process: who calls malloc, strdup, opendir or pcre2_compile passes the point.  A
  * program of a sanitizer goes on to the sanitizer's allocator, any other to libc's; free is theirs.
- * Nothing is counted before fault_malloc_begin: the loader and the sanitizer allocate earlier.
+ * Nothing is counted before fault_malloc_begin: the loader and the sanitizer allocate earlier, the
+ * latter before its own shadow of the memory is there, so what runs then is not instrumented.
  */
 #include "base/fault_malloc.h"
 
@@ -14,11 +15,9 @@
 #include <stdlib.h>
 
 #include "base/fault.h"
+#include "base/sanitizer.h"
 
-#ifndef __has_feature
-#define __has_feature(feature) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#if SANITIZER_ADDRESS || SANITIZER_THREAD
 #define real_malloc  __interceptor_malloc
 #define real_calloc  __interceptor_calloc
 #define real_realloc __interceptor_realloc
@@ -44,11 +43,11 @@ fault_malloc_begin(void)
 }
 
 static bool
-fails(void)
+fails_now(void)
 {
     int saved = errno;
 
-    if (!begun || fault_pass(FAULT_MALLOC) != FAULT_ERROR) {
+    if (fault_pass(FAULT_MALLOC) != FAULT_ERROR) {
         errno = saved;
         return false;
     }
@@ -56,25 +55,37 @@ fails(void)
     return true;
 }
 
-void *
+#ifdef __clang__
+#define PLAIN __attribute__((no_sanitize("address", "thread", "undefined", "coverage")))
+#else
+#define PLAIN
+#endif
+
+PLAIN static inline bool
+fails(void)
+{
+    return begun && fails_now();
+}
+
+PLAIN void *
 malloc(size_t size)
 {
     return fails() ? NULL : real_malloc(size);
 }
 
-void *
+PLAIN void *
 calloc(size_t count, size_t size)
 {
     return fails() ? NULL : real_calloc(count, size);
 }
 
-void *
+PLAIN void *
 realloc(void *memory, size_t size)
 {
     return fails() ? NULL : real_realloc(memory, size);
 }
 
-void *
+PLAIN void *
 aligned_alloc(size_t alignment, size_t size)
 {
     return fails() ? NULL : real_aligned(alignment, size);

@@ -25,6 +25,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/panic.h"
+#include "base/sanitizer.h"
 #include "shmem/counters.h"
 #include "storage/page/datafile.h"
 #include "storage/page/pool_buffer.h"
@@ -44,18 +45,10 @@
 
 /* ---- looking without a pin ---- */
 
-#if defined(__SANITIZE_THREAD__)
-#define NO_PEEKS 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define NO_PEEKS 1
-#endif
-#endif
-
 static inline bool
 look(struct page_id id, struct pool_peek *peek, bool touch)
 {
-#ifdef NO_PEEKS
+#if SANITIZER_THREAD
     /* A peek reads what may be changing, by design; the thread sanitizer would report each one. */
     (void)id, (void)peek, (void)touch;
     return false;

@@ -51,6 +51,7 @@
 #include "base/fault.h"
 #include "base/mutant.h"
 #include "base/panic.h"
+#include "base/sanitizer.h"
 #include "shmem/proc.h"
 #include "storage/page/datafile.h"
 
@@ -577,18 +578,10 @@ release_io(unsigned slot, uint64_t id, enum ledger_state state)
 
 /* ---- copying ---- */
 
-#if defined(__SANITIZE_THREAD__)
-#define COPY_BY_WORDS 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define COPY_BY_WORDS 1
-#endif
-#endif
-
 void
 pool_buffer_copy(void *to, const void *from)
 {
-#ifdef COPY_BY_WORDS
+#if SANITIZER_THREAD
     /* What races with hints is told to the sanitizer as what it is. */
     const _Atomic uint64_t *source = from;
     uint64_t *target = to;

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -565,6 +566,62 @@ a_ledger_that_does_not_agree_with_the_locks_is_told(void **state)
     proc_detach();
 }
 
+/* A process that takes `low`, and then waits to be killed, or lets go. */
+static pid_t
+start_taking(bool keep)
+{
+    pid_t pid = fork();
+
+    if (pid != 0)
+        return pid;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    lwlock_forget();
+    proc_use(NULL);
+    invariant(proc_attach(PROC_BACKEND) == OK);
+    lwlock_acquire(&shared->low, LW_EXCLUSIVE);
+    while (keep)
+        (void)pause();
+    lwlock_release(&shared->low);
+    proc_detach();
+    _exit(0);
+}
+
+static bool
+waits_for_low(pid_t pid)
+{
+    int slot = proc_find(pid);
+
+    return slot >= 0 && atomic_load(&proc_at((unsigned)slot)->wait) == WAIT_LWLOCK;
+}
+
+static void
+who_sleeps_is_woken_when_the_holder_is_buried(void **state)
+{
+    pid_t holder, sleeper;
+    int status = -1;
+
+    (void)state;
+    assert_int_equal(proc_attach(PROC_UNDERTAKER), OK);
+    holder = start_taking(true);
+    while (!ledger_total(LEDGER_LWLOCK_EXCLUSIVE))
+        (void)usleep(1000);
+    sleeper = start_taking(false);
+    while (!waits_for_low(sleeper))
+        (void)usleep(1000);
+    (void)usleep(20000); /* asleep by then, or about to look once more */
+    assert_int_equal(kill(holder, SIGKILL), 0);
+    assert_int_equal(waitpid(holder, NULL, 0), holder);
+    assert_int_equal(ledger_release_dead((unsigned)proc_find(holder)), OK);
+    for (int i = 0; i < 20000 && waitpid(sleeper, &status, WNOHANG) == 0; i++)
+        (void)usleep(1000);
+    if (status == -1)
+        (void)kill(sleeper, SIGKILL);
+    assert_int_equal(status, 0);
+    proc_bury((unsigned)proc_find(holder));
+    all_is_free();
+    proc_detach();
+}
+
 int
 main(void)
 {
@@ -581,6 +638,8 @@ main(void)
             a_stream_of_readers_does_not_starve_a_writer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             a_ledger_that_does_not_agree_with_the_locks_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            who_sleeps_is_woken_when_the_holder_is_buried, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_uncontended_lock_costs_nanoseconds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_storm_of_kills_leaves_no_lock_held, set_up, tear_down),
     };

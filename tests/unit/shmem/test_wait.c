@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/panic.h"
+#include "base/sanitizer.h"
 #include "shmem/interrupt.h"
 #include "shmem/latch.h"
 #include "shmem/proc.h"
@@ -216,11 +217,14 @@ a_poll_is_ended_by_the_latch(void **state)
     wake_each_time(poll_line);
 }
 
+/* The thread sanitizer keeps a signal back while recv is not in the kernel yet: T3's very moment.
+ */
 static void
 a_receive_is_ended_by_the_latch(void **state)
 {
     (void)state;
-    wake_each_time(receive_line);
+    if (!SANITIZER_THREAD)
+        wake_each_time(receive_line);
 }
 
 static void

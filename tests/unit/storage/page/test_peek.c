@@ -9,15 +9,7 @@
 #include <sched.h>
 
 #include "base/clock.h"
-
-/* As in pool.c: under the thread sanitizer, gcc's or clang's, every peek fails. */
-#if defined(__SANITIZE_THREAD__)
-#define NO_PEEKS 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define NO_PEEKS 1
-#endif
-#endif
+#include "base/sanitizer.h"
 
 #define MIB   ((int64_t)1 << 20)
 #define PAGES 150 /* of 128 buffers: pages come and go while they are looked at */
@@ -104,7 +96,7 @@ a_valid_peek_saw_one_state_of_its_page(void **state)
         assert_int_equal(pthread_join(threads[i], &result), 0);
         assert_null(result);
     }
-#ifndef NO_PEEKS
+#if !SANITIZER_THREAD /* where every peek fails */
     if (getenv("GNEISS_MEASURE") != NULL)
         print_message("valid peeks: %ju\n", (uintmax_t)atomic_load(&valid));
 #endif
@@ -114,7 +106,7 @@ a_valid_peek_saw_one_state_of_its_page(void **state)
 static void
 a_peek_at_what_changes_is_not_valid(void **state)
 {
-#ifndef NO_PEEKS
+#if !SANITIZER_THREAD
     struct pool_peek peek;
     buffer_t buffer;
 
