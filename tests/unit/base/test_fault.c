@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/sanitizer.h"
 
 static void
 an_unarmed_point_lets_pass(void **state)
@@ -143,8 +144,9 @@ the_nth_allocation_fails(void **state)
     assert_null(take(1));
     assert_null(take_many(1, 1));
     assert_null(take_aligned(64, 64));
-    assert_null(strdup("x"));
-    assert_int_equal(fault_hits(FAULT_MALLOC), 4);
+    assert_int_equal(fault_hits(FAULT_MALLOC), 3);
+    if (!SANITIZER_ADDRESS) /* which has a strdup of its own */
+        assert_null(strdup("x"));
     assert_true(fault_arm("MALLOC=off"));
     memory = strdup("x");
     assert_non_null(memory);
