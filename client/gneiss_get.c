@@ -22,7 +22,7 @@ make_string(struct buf *text, const struct gneiss_id *id, struct bytes *payload)
         return err_set(ERR_TOO_LARGE, "an _id of %zu bytes is too large", id->size);
     buf_clear(text);
     TRY_RETURN(buf_append(text, &size, sizeof size));
-    TRY_RETURN(buf_append(text, id->data, id->size));
+    TRY_RETURN(buf_append(text, payload->data, payload->size));
     TRY_RETURN(buf_append_byte(text, '\0'));
     *payload = buf_bytes(text);
     return OK;

@@ -340,11 +340,11 @@ proc_set_state(enum proc_state state)
 static void
 put_text(char *to, size_t size, const char *from)
 {
-    size_t i = 0;
+    size_t length = strnlen(from, size - 1);
 
-    for (; i + 1 < size && from[i] != '\0'; i++)
+    for (size_t i = 0; i < length; i++)
         __atomic_store_n(&to[i], from[i], __ATOMIC_RELEASE);
-    __atomic_store_n(&to[i], '\0', __ATOMIC_RELEASE);
+    __atomic_store_n(&to[length], '\0', __ATOMIC_RELEASE);
 }
 
 static void
