@@ -57,12 +57,15 @@ def build(server, kill):
     """A session builds the index and is killed; yields whether it was."""
     with Mongo(server.port["mongo"], timeout=60) as conn:
         conn.ping()
-        kill(conn)
+        strike = kill(conn)
         try:
             conn.ask(INDEX, "builds")
             return False
         except (Closed, ConnectionError):
             return True
+        finally:
+            if strike is not None:
+                strike.join()  # while the process is still this session's
 
 
 def insert_twice(conn, serial):
@@ -120,7 +123,9 @@ def at_random(server, rng):
                 os.kill(pid, 9)
             except OSError:
                 pass
-        threading.Thread(target=strike, daemon=True).start()
+        thread = threading.Thread(target=strike, daemon=True)
+        thread.start()
+        return thread
     return kill
 
 
