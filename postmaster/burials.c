@@ -171,13 +171,14 @@ burials_expected(void)
     return burials.expected > 0;
 }
 
+/* Is it one that nobody can clean up after?  Asked once: if so, all are restarted. */
 static bool
 is_doomed(struct child *child)
 {
-    if (!child->judged)
-        child->doomed = undertaker_must_refuse(child->pid);
+    if (child->judged)
+        return false;
     child->judged = true;
-    return child->doomed;
+    return undertaker_must_refuse(child->pid);
 }
 
 bool

@@ -64,7 +64,6 @@ struct child {
     int64_t started_ns, ended_ns;
     unsigned orders; /* how often the undertaker was told to clean up after it */
     bool ordered;    /* it was, and has not answered */
-    bool doomed;     /* nobody can clean up after it; once `judged` */
     bool judged;
     bool ended;     /* found by children_ended; still a zombie */
     bool by_signal; /* then `code` is the signal, else the exit code */

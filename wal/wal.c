@@ -4,8 +4,8 @@
  * Recovery:
  *   1. write again what follows the last sync that is known of, and sync what the files hold:
  *      after a crash of the processes alone, parts of it may be in the kernel's cache only, and
- * pages that depend on it are going to be written.  Why again: after a sync that failed the kernel
- *      takes for clean what the disk may not have, and another sync would not write it
+ *      pages that depend on it are going to be written.  Why again: after a sync that failed the
+ *      kernel takes for clean what the disk may not have, and another sync would not write it
  *   2. read and replay from the redo point until nothing valid follows
  *   3. the log is cut there: new inserts go over what is behind it.  The first is WAL_EPOCH: all
  *      records from here on carry the new epoch, so what is left of the old end can never be taken

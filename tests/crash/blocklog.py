@@ -30,6 +30,7 @@ import time
 
 import oracle
 import writelog
+from disk import KINDS, seeded_kinds
 from oracle import Oracle, Unknown, load, prepare, verify
 from server import Server, StartFailed, gneiss
 from wire import Closed, Text
@@ -254,7 +255,7 @@ def arguments():
     parser.add_argument("--points", type=int, default=int(os.environ.get("ROUNDS", "2")))
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--limit", type=float, help="begin no point after so many seconds")
-    parser.add_argument("--fs", choices=("ext4", "xfs"))
+    parser.add_argument("--fs", choices=KINDS)
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED", "0")))
     parser.add_argument("--control", choices=CONTROLS)
@@ -268,12 +269,7 @@ def arguments():
 def main():
     options = arguments()
     failed = 0
-    for kind in (options.fs,) if options.fs else ("ext4", "xfs"):
-        seed = options.seed or random.SystemRandom().randrange(1, 1 << 30)
-        why = writelog.why_no_log(kind)
-        if why:
-            print("# skipped: power cuts at any block on %s: %s" % (kind, why))
-            continue
+    for kind, seed in seeded_kinds(options, "power cuts at any block", writelog.why_no_log):
         began = time.monotonic()
         sums = {mode: Sums() for mode in MODES}
         load_is_good, whole = run(kind, options, seed, sums)

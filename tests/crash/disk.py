@@ -9,10 +9,14 @@
 Only what was mounted and attached here is let go, by its own name.
 """
 import os
+import random
 import shutil
 import subprocess
 import tempfile
 import time
+
+
+KINDS = ("ext4", "xfs")
 
 
 class DiskError(AssertionError):
@@ -50,6 +54,16 @@ def why_not(*kinds, programs=()):
         except DiskError as error:
             return "no %s on a loop device: %s" % (kind, error)
     return ""
+
+
+def seeded_kinds(options, what, why_not_kind=why_not):
+    """Each kind of file system that was asked for, with its seed; says which cannot be had here."""
+    for kind in (options.fs,) if options.fs else KINDS:
+        why = why_not_kind(kind)
+        if why:
+            print("# skipped: %s on %s: %s" % (what, kind, why))
+            continue
+        yield kind, options.seed or random.SystemRandom().randrange(1, 1 << 30)
 
 
 def detach(device):

@@ -158,6 +158,15 @@ def lost_seats(server):
     return []
 
 
+def what_is_left(ask):
+    """The last answer: it is asked until there is nothing, for three seconds at most."""
+    until, answer = time.monotonic() + 3 * SLOW, ask()
+    while answer and time.monotonic() < until:
+        time.sleep(0.05)
+        answer = ask()
+    return answer
+
+
 def unseen_drop(server):
     """A backend dies when its drop is committed: another that knows the collection is told."""
     wire, points = two_documents(server), sweep.Points(server)
@@ -172,10 +181,8 @@ def unseen_drop(server):
         return ["nobody died"]
     except sweep.Unknown:
         pass
-    until = time.monotonic() + 3 * SLOW
-    while documents() > 0 and time.monotonic() < until:
-        time.sleep(0.05)
-    return ["a dropped collection has %d documents" % documents()] if documents() > 0 else []
+    left = what_is_left(documents)
+    return ["a dropped collection has %d documents" % left] if left else []
 
 
 def unfinished_index(server):
@@ -193,10 +200,8 @@ def unfinished_index(server):
         reply = wire.ask({"insert": COLLECTION, "documents": [{"k": 7}, {"k": 7}]})
         return reply.get("writeErrors", [])
 
-    until = time.monotonic() + 3 * SLOW
-    while refused() and time.monotonic() < until:
-        time.sleep(0.05)
-    return ["it refuses: %s" % refused()[0]["errmsg"]] if refused() else []
+    left = what_is_left(refused)
+    return ["it refuses: %s" % left[0]["errmsg"]] if left else []
 
 
 def lost_cursor(server):
@@ -212,10 +217,8 @@ def lost_cursor(server):
     def cursors():
         return Wire(server).ask({"serverStatus": 1, "held": True}, "admin")["held"]["cursors"]
 
-    until = time.monotonic() + 3 * SLOW
-    while cursors() > 0 and time.monotonic() < until:
-        time.sleep(0.05)
-    return ["%d cursors are left over" % cursors()] if cursors() > 0 else []
+    left = what_is_left(cursors)
+    return ["%d cursors are left over" % left] if left else []
 
 
 def flushed_commit(server):

@@ -108,17 +108,12 @@ def run(kind, cuts, seed, control):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cuts", type=int, default=int(os.environ.get("ROUNDS", "2")))
-    parser.add_argument("--fs", choices=("ext4", "xfs"))
+    parser.add_argument("--fs", choices=disk.KINDS)
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED", "0")))
     parser.add_argument("--control", action="store_true")
     options = parser.parse_args()
     failed = 0
-    for kind in (options.fs,) if options.fs else ("ext4", "xfs"):
-        seed = options.seed or random.SystemRandom().randrange(1, 1 << 30)
-        why = disk.why_not(kind)
-        if why:
-            print("# skipped: power cuts on %s: %s" % (kind, why))
-            continue
+    for kind, seed in disk.seeded_kinds(options, "power cuts"):
         began = time.monotonic()
         sums, counted = run(kind, options.cuts, seed, options.control)
         figures = ("seed %d, %d cuts, %d acknowledged, %d lost, %d wrong, %d twice, %d unknown of "

@@ -225,6 +225,8 @@ model_match(const struct doc *doc, const struct filter *filter)
 {
     bool any = false, all = true;
 
+    if (!doc->there)
+        return false;
     for (unsigned i = 0; i < filter->count; i++) {
         bool one = match_one(doc, &filter->condition[i]);
 

@@ -138,6 +138,7 @@ void model_finish(struct doc *doc);
 void model_bson(struct bson_out *out, const struct doc *doc);
 uint64_t model_hash(const uint8_t *data, size_t size);
 
+/* One that is not there matches nothing. */
 bool model_match(const struct doc *doc, const struct filter *filter);
 void model_place(const struct doc *doc, const struct pattern *pattern, struct model_key *place);
 int model_compare(

@@ -32,7 +32,7 @@ stream_begin(struct stream *stream, unsigned collection, const struct filter *fi
         const struct doc *doc = &there->doc[slot];
         struct wanted *wanted = &stream->wanted[stream->count];
 
-        if (!doc->there || !model_match(doc, filter) ||
+        if (!model_match(doc, filter) ||
             (index < MODEL_INDEXES && !model_holds(&model_indexes[index], doc)))
             continue;
         wanted->slot = slot;
