@@ -251,6 +251,7 @@ def many_at_once(server):
             session.ping()
         pid, dead = [pids(server, "backend 127.0.0.1:%d" % one.sock.getsockname()[1])[0] for one in (halfway, committing)]
         insert = message(section0({"insert": "s", "documents": [{"n": 7}], "$db": "deaths"}))
+        admin.ask({"insert": "s", "documents": [{"n": 6}]}, "deaths")  # so that the collection is there
         admin.ask({"faultPoint": "WAL_RESERVED=stop:1:backend"}, "admin")
         halfway.send(insert)
         wait_for(lambda: state(pid) == "T", 5 * SLOW, "one stopped with space in the log")
