@@ -18,7 +18,8 @@ are done when there is room.
     tests/crash/diskfull.py [--only log|data|all|jobs] [--seconds 4] [--seed N]
 
 The log and the pages on tmpfs, reached by symbolic links; everything together on a small ext4,
-where loop devices can be had.
+where loop devices can be had.  Each has room for what the clients write by themselves in that time on
+a fast machine: ballast alone makes it full.
 """
 import argparse
 import errno
@@ -260,6 +261,7 @@ def full_under_load(checks, name, server, small, seconds, seed):
     room = time.monotonic()
     ballast.drop()
     time.sleep(5 * SLOW + 1)
+    left = os.statvfs(small.mountpoint).f_bavail * os.statvfs(small.mountpoint).f_bsize // MIB
     oracles, writers, readers, noise = load.end()
     writers.append(noise)
     late = merged(writers, "refused", room + 5 * SLOW)
@@ -276,9 +278,9 @@ def full_under_load(checks, name, server, small, seconds, seed):
                  % (name, len(deleted), len(kept), len(merged(writers, "acked", full, room)),
                     len(refused)), kept[:2])
     checks.check(not late and merged(writers, "acked", room),
-                 "%s full: with room again, writers go on within 5 s (last refusal after %.1f s)" % (
-                     name, max([row[0] for row in merged(writers, "refused", room)],
-                               default=room) - room), late[:3])
+                 "%s full: with room again, writers go on within 5 s (last refusal after %.1f s; %d MiB of room at the end)"
+                 % (name, max([row[0] for row in merged(writers, "refused", room)], default=room) - room, left),
+                 late[:3])
     ballast.fill()
     load = Load(server, oracles, seed + 1)
     time.sleep(seconds / 2)
@@ -367,7 +369,7 @@ def main():
         print("# skipped: full disks: only root can mount small ones")
         return
     settings = {"memory.shared_buffers": "4MB"}
-    rows = (("log", lambda: Tmpfs(128), "log"), ("data", lambda: Tmpfs(64), "data"))
+    rows = (("log", lambda: Tmpfs(128), "log"), ("data", lambda: Tmpfs(256), "data"))
     for name, make, folders in rows:
         if options.only in (None, name):
             one_full(checks, name, make, settings, folders, options.seconds, seed)
@@ -378,7 +380,7 @@ def main():
         if why:
             print("# skipped: a small ext4: %s" % why)
         else:
-            one_full(checks, "ext4", lambda: small_ext4(160), settings, "all", options.seconds, seed)
+            one_full(checks, "ext4", lambda: small_ext4(800), settings, "all", options.seconds, seed)
     checks.done()
 
 
