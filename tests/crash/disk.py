@@ -76,6 +76,8 @@ def detach(device):
 
 
 class Disk:
+    wrapper = ()  # what a server on it has to run under
+
     def __init__(self, kind, size="1G", options="", reserve=True):
         self.kind, self.options = kind, options
         self.folder = tempfile.mkdtemp(prefix="gneiss-disk-")

@@ -1,6 +1,6 @@
 """Syncs left out one at a time (fault action "skip"), and a power cut that shows it.
 
-Each scene works on a disk of its own (disk.py), cuts its power, mounts it again, starts the server
+Each scene works on a disk of its own (disk.py, names.py), cuts its power, mounts it again, starts the server
 and yields what is wrong then.  With every sync done nothing may be; with the named one left out
 something must be.  UNSEEN lists the syncs that no scene shows, and why.
 """
@@ -11,6 +11,7 @@ import sys
 os.environ.setdefault("BUILD", "build-faults")
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import disk  # noqa: E402
+import names  # noqa: E402
 from faultload import COLLECTION, Wire, read_all  # noqa: E402
 from oracle import Unknown  # noqa: E402
 from server import Server, StartFailed  # noqa: E402
@@ -18,13 +19,9 @@ from wire import Refused, Text  # noqa: E402
 
 SETTINGS = {"memory.shared_buffers": "4MB", "wal.max_wal_size": "512MB",
             "wal.checkpoint_timeout_secs": 3600, "storage.autovacuum_naptime_secs": 3600}
-# Those that no scene shows, and why; DIR_SYNC and WAL_HEAD_SYNC were tried on ext4 and not seen, the
-# rest is what reading says.
+# Those that no scene can show: a later sync of the same file brings what they brought.  badsync.py lets
+# each fail, and wants to hear of it.
 UNSEEN = {
-    # Not redundant: POSIX promises a name only to who has synced the folder.
-    "DIR_SYNC": "on a file system with a journal a name is on disk with the next commit of that, "
-                "which the sync of any file made later brings; a cut before that took only a segment "
-                "that the log had not reached",
     # Redundant where it stands: kept because a head that cannot be written is an error of the start
     # so, and not a panic of the first commit.
     "WAL_HEAD_SYNC": "the first record behind the head is synced before anything says that the log "
@@ -116,6 +113,20 @@ def old_segments(device, server, faults):
     return read_back(server, count)
 
 
+def folders(device, server, faults):
+    """A folder is synced before its new names are leant on: a data file's, and those of the log's segments, some
+    made, some that were old ones."""
+    wire = begin(device, server, faults)
+    wire.ask({"createIndexes": COLLECTION, "indexes": [{"key": {"k": 1}, "name": "k"}]})
+    first = segments(server)[-1]
+    count = insert(wire, 20, 700, 60000)
+    checkpoint(server)
+    while segments(server)[-1] < first + 5:
+        count = insert(wire, count, 100, 60000)
+    cut(device, server)
+    return read_back(server, count)
+
+
 def small_file(device, server, faults):
     """A small file's new form is synced before it takes the old one's name."""
     server.wrapper = ["env", "GNEISS_FAULTS=" + faults]
@@ -125,8 +136,9 @@ def small_file(device, server, faults):
     return read_back(server, count)
 
 
-# point -> (scene, file system)
+# point -> (scene, kind of disk)
 SCENES = {
+    "DIR_SYNC": (folders, names.Names.kind),
     "WAL_SYNC": (acknowledged, "ext4"),
     "DATA_SYNC": (checkpointed, "ext4"),
     "CONTROL_SYNC": (old_segments, "ext4"),
@@ -134,10 +146,14 @@ SCENES = {
 }
 
 
+def disk_of(kind):
+    return names.Names() if kind == names.Names.kind else disk.Disk(kind, size="2G")
+
+
 def run(point, left_out):
     """Yields what is wrong after the cut."""
     scene, kind = SCENES[point]
-    with disk.Disk(kind, size="2G") as device, Server(SETTINGS) as server:
+    with disk_of(kind) as device, Server(SETTINGS, wrapper=device.wrapper) as server:
         server.data = os.path.join(device.mountpoint, "data")
         try:
             return scene(device, server, point + "=skip" if left_out else "")
