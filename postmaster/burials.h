@@ -10,32 +10,35 @@
 #define POSTMASTER_BURIALS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
 
 err_t burials_open(void) MUST_CHECK;
-int burials_fd(void);            /* readable when an answer has come */
+int burials_fd(void);            /* readable when the undertaker has said something */
 int burials_undertaker_fd(void); /* the undertaker's end */
 
 /* Tell the undertaker, if one lives, of all zombies that it was not told of. */
 void burials_order(void);
-/* Nothing is on order any more: the undertaker has died, or everything is made anew. */
+/* The undertaker has died: nothing is on order any more. */
 void burials_take_back(void);
+/* Everything is made anew. */
+void burials_forget(void);
 
 enum burials_answer { BURIALS_NONE, BURIALS_DONE, BURIALS_DOUBT };
 /* The next answer.  DONE: this one may be released.  DOUBT: everything is to be restarted. */
 enum burials_answer burials_next(pid_t *pid);
 
-/* End an undertaker that stands still while orders wait that it has not read: perhaps it waits for
-   what one of these holds. */
+/* See whether the undertaker gets on.  To be called whenever anything has happened, and every
+   BURIALS_LOOK_MS while there is a zombie.  `now_ns` as clock_now_ns; a test may let it pass. */
+#define BURIALS_LOOK_MS 100
+void burials_look(int64_t now_ns);
+/* End an undertaker that was seen to wait while orders lie unread: perhaps it waits for what one of
+   these holds. */
 void burials_hurry(void);
-/* Is an answer to come?  Then burials_hurry wants to be called every BURIALS_LOOK_MS. */
-#define BURIALS_LOOK_MS 250
-bool burials_expected(void);
-
-/* One died in a critical section; or the undertaker has not answered for too long, or has died over
-   the same child too often.  To be asked before anything is ordered. */
+/* One died in a critical section; or nobody was cleaned up after for too long, or undertakers have
+   died over it too often.  To be asked before anything is ordered. */
 bool burials_hopeless(void);
 
 #endif

@@ -146,16 +146,28 @@ children_ended(struct child *ended)
     return false;
 }
 
-struct child *
-children_zombie(size_t *at)
+static struct child *
+walk(size_t *at, bool ended)
 {
     while (*at < list.count) {
         struct child *child = &list.child[(*at)++];
 
-        if (child->ended)
+        if (child->ended == ended)
             return child;
     }
     return NULL;
+}
+
+struct child *
+children_zombie(size_t *at)
+{
+    return walk(at, true);
+}
+
+struct child *
+children_alive(size_t *at)
+{
+    return walk(at, false);
 }
 
 bool

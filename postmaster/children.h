@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "postmaster/life.h"
 
 enum child_kind {
     CHILD_STARTUP,
@@ -62,8 +63,9 @@ struct child {
     enum child_kind kind;
     unsigned place;
     int64_t started_ns, ended_ns;
-    unsigned orders; /* how often the undertaker was told to clean up after it */
-    bool ordered;    /* it was, and has not answered */
+    struct life looked; /* how it lived when burials.c last looked; all 0: it has not */
+    unsigned deaths;    /* of undertakers while they cleaned up after it */
+    bool ordered;       /* the undertaker was told to, and has not answered */
     bool judged;
     bool ended;     /* found by children_ended; still a zombie */
     bool by_signal; /* then `code` is the signal, else the exit code */
@@ -75,6 +77,8 @@ bool children_ended(struct child *ended);
 /* Walk over those that were told of and not released: `*at` begins at 0; NULL at the end.  Valid
    until the next call of anything else here. */
 struct child *children_zombie(size_t *at);
+/* The same walk over all others. */
+struct child *children_alive(size_t *at);
 /* Let the zombie go; true: it was on the list. */
 bool children_release(pid_t pid, struct child *child);
 

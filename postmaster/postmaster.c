@@ -252,7 +252,7 @@ release_zombies(void)
     const struct child *child;
     size_t at = 0;
 
-    burials_take_back();
+    burials_forget();
     while ((child = children_zombie(&at)) != NULL) {
         release(child->pid);
         at = 0;
@@ -266,6 +266,7 @@ bury(void)
     enum burials_answer answer;
     pid_t pid;
 
+    burials_look(clock_now_ns());
     if (burials_hopeless()) {
         crash();
         return;
@@ -514,7 +515,7 @@ static int
 pause_ms(void)
 {
     int64_t rest_ms = (pm.fork_from_ns - clock_now_ns()) / 1000000 + 1;
-    int look_ms = burials_expected() ? BURIALS_LOOK_MS : LOOK_MS;
+    int look_ms = children_zombie(&(size_t){ 0 }) != NULL ? BURIALS_LOOK_MS : LOOK_MS;
 
     return rest_ms > 0 && rest_ms < look_ms ? (int)rest_ms : look_ms;
 }

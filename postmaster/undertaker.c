@@ -145,6 +145,15 @@ receive(int fd, struct undertaker_order *orders, size_t *count)
     return true;
 }
 
+/* False: the postmaster is gone. */
+static bool
+tell(int fd, pid_t pid, enum undertaker_progress progress)
+{
+    struct undertaker_report report = { pid, (int)progress };
+
+    return send(fd, &report, sizeof report, MSG_NOSIGNAL) == (ssize_t)sizeof report;
+}
+
 static bool
 serve(int fd, const struct config *config)
 {
@@ -156,10 +165,13 @@ serve(int fd, const struct config *config)
     for (size_t i = 0; i < count; i++)
         unlock(&orders[i], config->server_crash_isolation);
     for (size_t i = 0; i < count; i++) {
-        struct undertaker_report report = { orders[i].pid,
-            bury(&orders[i], config->server_crash_isolation) };
+        enum undertaker_progress end;
 
-        if (send(fd, &report, sizeof report, MSG_NOSIGNAL) != (ssize_t)sizeof report)
+        if (!tell(fd, orders[i].pid, UNDERTAKER_BEGUN))
+            return false;
+        end =
+            bury(&orders[i], config->server_crash_isolation) ? UNDERTAKER_BURIED : UNDERTAKER_DOUBT;
+        if (!tell(fd, orders[i].pid, end))
             return false;
     }
     return true;

@@ -4,7 +4,8 @@
  * The postmaster keeps the dead child as a zombie (so its pid stays its own) and sends its pid; the
  * undertaker, a process of its own, lets go of all that the child's slot says it held, ends its
  * transactions, gives the slot back, and answers whether that could be done.  If it could not,
- * everything is restarted from the log.
+ * everything is restarted from the log.  It says when it begins, so that it is known over whom it
+ * died if it dies.
  */
 #ifndef POSTMASTER_UNDERTAKER_H
 #define POSTMASTER_UNDERTAKER_H
@@ -18,11 +19,16 @@
 struct undertaker_order {
     pid_t pid;
     int signal; /* that ended it; 0: it exited by itself */
-    int again;  /* an undertaker that was told of it before died over it, perhaps */
+    int again;  /* an undertaker died while it cleaned up after this one */
+};
+enum undertaker_progress {
+    UNDERTAKER_BEGUN,  /* it cleans up after this one from now on; the other two follow */
+    UNDERTAKER_BURIED, /* it may be released */
+    UNDERTAKER_DOUBT   /* everything is to be restarted */
 };
 struct undertaker_report {
     pid_t pid;
-    int buried; /* 0: restart */
+    int progress; /* enum undertaker_progress */
 };
 
 /* Is this how a process ends that did something wrong itself?  Else it was ended from outside. */

@@ -3,32 +3,29 @@
  *
  * A suspect is the end of a chain of waits: others wait for it, and it waits for nobody itself.
  * That alone is no fault: a checkpoint holds its lock for minutes, a transaction may be long.  So
- * what counts is whether it runs: the kernel counts how often a process was switched to, and its
- * time on a processor, for one that has a processor to itself is not switched.  One whose counts
- * stand still has not run at all.  One that is ready to run is left alone, for it only has no
- * processor; and so is one that sleeps in uninterruptible I/O: it could not die, and its disk is
- * what has to be seen to.
+ * what counts is whether it runs (life.h).  One whose counts stand still has not run at all.  One
+ * that is ready to run is left alone, for it only has no processor; and so is one that sleeps in
+ * uninterruptible I/O: it could not die, and its disk is what has to be seen to.
  *
  * How long somebody has waited does not count: who gives up after half a second and asks again
  * waits for a stopped process all the same.
  *
  * INVARIANTS
  *   D1  A suspect is remembered with its slot's generation and its counts; if any has changed, or
- * if there is one look at which nobody waits for it, the time begins anew. D2  Killed is only whose
- * slot has the same generation and pid still.  Its pid cannot be another's: it is buried by the
- * process that looks, and no earlier.
+ *       if there is one look at which nobody waits for it, the time begins anew.
+ *   D2  Killed is only whose slot has the same generation and pid still.  Its pid cannot be
+ *       another's: it is buried by the process that looks, and no earlier.
  */
 #include "postmaster/watchdog.h"
 
 #include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "postmaster/life.h"
 #include "shmem/proc.h"
 #include "storage/collection/waitgraph.h"
 
@@ -45,59 +42,6 @@ struct suspect {
 
 static struct suspect *suspects; /* one a slot */
 static uint32_t looks;
-
-struct life {
-    char state;
-    uint64_t ran; /* switches and ticks: stands still if it does not run */
-};
-
-/* Ticks that it had a processor: the 14th and 15th fields; the second may have blanks in it, and
-   ends with the last parenthesis. */
-static uint64_t
-read_ticks(pid_t pid)
-{
-    char line[512], *at;
-    uint64_t ticks = 0;
-    FILE *stat;
-
-    (void)snprintf(line, sizeof line, "/proc/%ld/stat", (long)pid);
-    stat = fopen(line, "re");
-    if (stat == NULL)
-        return 0;
-    at = fgets(line, sizeof line, stat) != NULL ? strrchr(line, ')') : NULL;
-    for (unsigned field = 2; at != NULL && field < 14; field++)
-        at = strchr(at + 1, ' ');
-    if (at != NULL) {
-        ticks = strtoull(at, &at, 10);
-        ticks += strtoull(at, NULL, 10);
-    }
-    (void)fclose(stat);
-    return ticks;
-}
-
-/* What the kernel says of a process; false: it is gone. */
-static bool
-read_life(pid_t pid, struct life *life)
-{
-    char line[256];
-    FILE *status;
-
-    *life = (struct life){ '?', read_ticks(pid) };
-    (void)snprintf(line, sizeof line, "/proc/%ld/status", (long)pid);
-    status = fopen(line, "re");
-    if (status == NULL)
-        return false;
-    while (fgets(line, sizeof line, status) != NULL) {
-        const char *count = strstr(line, "voluntary_ctxt_switches:");
-
-        if (strncmp(line, "State:\t", 7) == 0)
-            life->state = line[7];
-        else if (count != NULL)
-            life->ran += strtoull(strchr(count, ':') + 1, NULL, 10);
-    }
-    (void)fclose(status);
-    return true;
-}
 
 /* Does it wait for nobody but its client? */
 static bool
@@ -173,7 +117,7 @@ judge(unsigned slot, int64_t timeout_ns)
     int64_t now_ns = clock_now_ns();
     struct life life;
 
-    if (pid == 0 || slot == proc_self->index || !read_life(pid, &life) || life.state == 'Z' ||
+    if (pid == 0 || slot == proc_self->index || !life_read(pid, &life) || life.state == 'Z' ||
         life.state == 'D' || life.state == 'R')
         return;
     if (suspect->since_ns == 0 || suspect->generation != generation ||

@@ -4,6 +4,7 @@
 Each check has a session of each language open, and looks whether they live on (the death was the
 undertaker's business) or end (everything was restarted), as postmaster/README.md says.
 """
+import contextlib
 import os
 import signal
 import sys
@@ -206,8 +207,18 @@ def oom_order(server):
 
 
 def state(pid):
-    with open("/proc/%d/stat" % pid, encoding="latin-1") as file:
-        return file.read().rpartition(")")[2].split()[0]
+    """T: stopped, Z: a zombie, …; empty: it is gone."""
+    try:
+        with open("/proc/%d/stat" % pid, encoding="latin-1") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def end(pid):
+    """kill -9, if it is there still."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def current(server, **more):
@@ -279,6 +290,39 @@ def stopped_undertaker(server):
         others.unharmed()
 
 
+def dead_undertakers(server):
+    """undertakers that are killed one after the other while many wait: none of these is blamed for it, all are cleaned up after"""
+    with contextlib.ExitStack() as stack:
+        admin, *victims = [stack.enter_context(Mongo(server.port["mongo"])) for _ in range(13)]
+        for session in admin, *victims:
+            session.ping()
+        titles = {title: pid for pid, title in server.titles().items()}
+        waiting = [titles["gneissd: backend 127.0.0.1:%d" % one.sock.getsockname()[1]] for one in victims]
+        others = stack.enter_context(Bystanders(server))
+        admin.ask({"faultPoint": "BURY_HELD=stop:3:undertaker"}, "admin")
+        killed = pids(server, "undertaker")
+        os.kill(killed[0], signal.SIGSTOP)
+        for pid in waiting:
+            os.kill(pid, signal.SIGKILL)
+        for pid in waiting:
+            wait_for(lambda pid=pid: "backend (process %d) was ended" % pid in others.said(), 5 * SLOW, "their deaths")
+        for number in range(5):
+            end(killed[-1])
+            wait_for(lambda: [pid for pid in pids(server, "undertaker") if pid not in killed and state(pid) == "T"],
+                     5 * SLOW, "another undertaker that has begun")
+            killed += pids(server, "undertaker")
+            # Not the same number again, so that nobody is whom the next one is stopped over, too.
+            admin.ask({"faultPoint": "BURY_HELD=" + ("stop:%d:undertaker" % (4 - number % 2) if number < 4 else "off")}, "admin")
+        end(killed[-1])
+        for pid in killed + waiting:
+            wait_for(lambda pid=pid: "cleaned up after process %d;" % pid in others.said(), 5 * SLOW, "process %d cleaned up after" % pid)
+        last = others.said().index("undertaker (process %d) was ended" % killed[-1])
+        late = sum("cleaned up after process %d;" % pid in others.said()[last:] for pid in waiting)
+        assert late >= 3, others.said()
+        others.unharmed()
+    return "%d undertakers, %d sessions that waited to the end" % (len(killed), late)
+
+
 def killed_op(server):
     """killOp interrupts the one command that it names; the session lives on"""
     with Mongo(server.port["mongo"]) as admin, Mongo(server.port["mongo"]) as waiter, \
@@ -318,7 +362,7 @@ def main():
         tests = [workers, dead_undertaker, stopped_undertaker, quit_one, oom_order, policies]
         if can_crash(server):
             WAYS.extend(["segv", "bus", "abort", "overflow"])
-            tests += [in_doubt, left_quietly, stopped, many_at_once, killed_op]
+            tests += [in_doubt, left_quietly, stopped, many_at_once, dead_undertakers, killed_op]
         else:
             print("# skipped: deaths by the session's own hand: this build has no fault points (--enable-faults)")
         for test in tests if len(sys.argv) < 2 else [globals()[name] for name in sys.argv[1:]]:
