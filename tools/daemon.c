@@ -246,7 +246,13 @@ find_server(const char *path, struct holder *holder, int *code)
         *code = CLI_FAILED;
     } else if (!holder->held) {
         (void)cli_fail("no server is running on '%s'", path);
-    } else if (!holder->is_server || holder->pid <= 0) {
+    } else if (holder->pid <= 0) {
+        (void)cli_fail(
+            "'%s' is in use, but '%s/lock', which named the process, was removed: end the "
+            "server by its process id",
+            path, path);
+        *code = CLI_FAILED;
+    } else if (!holder->is_server) {
         (void)cli_fail("'%s' is held by process %ld, which is no gneissd", path, (long)holder->pid);
         *code = CLI_FAILED;
     } else {

@@ -63,28 +63,39 @@ uptime_secs(pid_t pid)
     return strtoll(machine, NULL, 10) - (int64_t)(began / (unsigned long long)sysconf(_SC_CLK_TCK));
 }
 
+/* Has somebody else locked this file or folder?  *found: it could be opened, or is not there. */
+static bool
+is_locked(const char *path, bool *found)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+
+    *found = fd >= 0 || errno == ENOENT;
+    if (fd >= 0)
+        (void)close(fd);
+    return locked;
+}
+
 bool
 holder_find(const char *data_dir, struct holder *holder)
 {
     char path[4200], text[32] = "";
-    int fd;
+    bool found, folder_found;
 
     memset(holder, 0, sizeof *holder);
     (void)snprintf(path, sizeof path, "%s/lock", data_dir);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT;
-    if (flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    holder->held = is_locked(path, &found);
+    if (is_locked(data_dir, &folder_found))
         holder->held = true;
-        if (pread(fd, text, sizeof text - 1, 0) > 0)
+    if (holder->held) {
+        if (read_text(path, text, sizeof text))
             holder->pid = (pid_t)strtol(text, NULL, 10);
         if (holder->pid > 0) {
             holder->is_server = is_server(holder->pid);
             holder->uptime_secs = uptime_secs(holder->pid);
         }
     }
-    (void)close(fd);
-    return true;
+    return found && folder_found;
 }
 
 /* ---- sockets ---- */

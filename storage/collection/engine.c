@@ -10,7 +10,7 @@
  *
  * INVARIANTS
  *   E1  Whoever reads or writes anything in the directory holds its lock, itself or through its
- *       parent.
+ *       parent: on the directory itself, so that nobody can lift it by removing a file.
  *   E2  The catalog exists if and only if a checkpoint noted a next oid: until then nobody was told
  *       that anything is kept, so an unfinished catalog is thrown away and made again.
  *   E3  After recovery every file under data/ is named by the catalog; others are removed.
@@ -54,11 +54,15 @@
 #define PATH_SIZE       4096
 #define REGIONS_MAX     32
 #define LOCK_POLL_US    20000
+#define HOLDER_SIZE     20
 #define RECOVERY_MEMORY ((size_t)64 << 20)
 #define OWNED_FIRST     1024
 
 /* Const after engine_open. */
-static int lock_fd = -1;
+static struct lock {
+    int folder; /* the directory itself: its lock cannot be removed */
+    int file; /* <data>/lock, which names the holder; also for file systems that lock only files */
+} held = { -1, -1 };
 static char opened_dir[PATH_SIZE];
 
 static const struct region *const regions[] = {
@@ -150,21 +154,21 @@ remove_unfinished(const char *data_dir)
 static long
 read_holder(int fd)
 {
-    char text[32] = "";
+    char text[HOLDER_SIZE + 1] = "";
 
-    if (pread(fd, text, sizeof text - 1, 0) <= 0)
+    if (pread(fd, text, HOLDER_SIZE, 0) <= 0)
         return 0;
     return strtol(text, NULL, 10);
 }
 
+/* Always as many bytes: so a full disk has the room for it that the last holder's had. */
 static err_t
 write_holder(int fd, const char *path)
 {
-    char text[32];
-    int size = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    char text[HOLDER_SIZE + 1];
 
-    TRY_RETURN(file_truncate(fd, path, 0, FAULT_NONE));
-    return file_write(fd, path, text, (size_t)size, 0, FAULT_NONE);
+    (void)snprintf(text, sizeof text, "%-*ld\n", HOLDER_SIZE - 1, (long)getpid());
+    return file_write(fd, path, text, HOLDER_SIZE, 0, FAULT_NONE);
 }
 
 /* Has this process the file open?  False also if that may not be looked at. */
@@ -204,57 +208,74 @@ find_survivor(const struct stat *lock)
     return survivor;
 }
 
+/* `fd`: what is locked.  A lock file that was removed and made again has nobody's number. */
 static err_t
-refuse_held(int fd)
+refuse_held(int fd, int file)
 {
-    long holder = read_holder(fd), survivor = 0;
-    struct stat lock;
+    long holder = read_holder(file), other = 0;
+    struct stat locked;
     char pid[32];
 
     (void)snprintf(pid, sizeof pid, "%ld", holder);
-    if (fstat(fd, &lock) == 0 && !has_open(pid, &lock))
-        survivor = find_survivor(&lock);
-    if (survivor == 0)
+    if (fstat(fd, &locked) == 0 && (holder == 0 || !has_open(pid, &locked)))
+        other = find_survivor(&locked);
+    if (holder == 0 && other != 0)
+        return err_set(ERR_IN_USE, "data directory is in use by process %ld", other);
+    if (other == 0)
         return err_set(ERR_IN_USE, "data directory is in use by process %ld", holder);
     return err_set(ERR_IN_USE,
         "data directory is in use by process %ld, a child of process %ld, which is no more: if it "
         "does not end by itself (it may be stopped), kill it",
-        survivor, holder);
+        other, holder);
+}
+
+static err_t
+lock_patiently(int fd, const char *path, int64_t until_ns, int file)
+{
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return err_set_errno("could not lock '%s'", path);
+        if (clock_now_ns() >= until_ns)
+            return refuse_held(fd, file);
+        (void)usleep(LOCK_POLL_US);
+    }
+    return OK;
+}
+
+static void
+let_go(struct lock *lock)
+{
+    file_close(lock->folder);
+    file_close(lock->file);
+    *lock = (struct lock){ -1, -1 };
 }
 
 /* E1. */
 static err_t
-take_lock(const char *data_dir, int wait_ms, int *lock)
+take_lock(const char *data_dir, int wait_ms, struct lock *lock)
 {
     int64_t until_ns = clock_now_ns() + (int64_t)wait_ms * 1000000;
     char path[PATH_SIZE];
-    int fd = -1;
     err_t err;
 
+    *lock = (struct lock){ -1, -1 };
     TRY(path_in(path, data_dir, "lock"));
-    TRY(file_open(path, O_RDWR | O_CREAT, 0600, &fd, NULL));
-    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        if (errno != EWOULDBLOCK && errno != EINTR) {
-            TRY(err_set_errno("could not lock '%s'", path));
-        }
-        if (clock_now_ns() >= until_ns) {
-            TRY(refuse_held(fd));
-        }
-        (void)usleep(LOCK_POLL_US);
-    }
-    TRY(write_holder(fd, path));
-    *lock = fd;
-    fd = -1;
+    TRY(file_open(path, O_RDWR | O_CREAT, 0600, &lock->file, NULL));
+    TRY(file_open(data_dir, O_RDONLY | O_DIRECTORY, 0, &lock->folder, NULL));
+    if (flock(lock->folder, LOCK_EX | LOCK_NB) == 0 || errno == EWOULDBLOCK || errno == EINTR)
+        TRY(lock_patiently(lock->folder, data_dir, until_ns, lock->file));
+    TRY(lock_patiently(lock->file, path, until_ns, lock->file));
+    TRY(write_holder(lock->file, path));
 out:
-    if (fd >= 0)
-        file_close(fd);
+    if (err != OK)
+        let_go(lock);
     return err;
 }
 
 err_t
 engine_create(const char *data_dir, uint32_t page_size)
 {
-    int lock = -1;
+    struct lock lock = { -1, -1 };
     bool made;
     err_t err;
 
@@ -267,8 +288,7 @@ engine_create(const char *data_dir, uint32_t page_size)
     TRY(control_create(data_dir, page_size));
     TRY(wal_create(data_dir));
 out:
-    if (lock >= 0)
-        file_close(lock);
+    let_go(&lock);
     return err;
 }
 
@@ -294,7 +314,7 @@ engine_open(const struct config *config, const char *data_dir, const struct regi
     invariant(REGION_COUNT + more_count <= REGIONS_MAX);
     if (config->storage_encryption)
         TRY(err_set(ERR_CONFIG, "storage.encryption_at_rest: encryption is not offered yet"));
-    TRY(take_lock(data_dir, lock_wait_ms, &lock_fd));
+    TRY(take_lock(data_dir, lock_wait_ms, &held));
     TRY(control_read(data_dir, &control));
     memcpy(all, regions, sizeof regions);
     if (more_count > 0)
@@ -488,7 +508,5 @@ void
 engine_release(void)
 {
     segment_destroy();
-    if (lock_fd >= 0)
-        file_close(lock_fd);
-    lock_fd = -1;
+    let_go(&held);
 }

@@ -19,10 +19,10 @@ err_t engine_create(const char *data_dir, uint32_t page_size) MUST_CHECK;
 bool engine_exists(const char *data_dir);
 
 /* Lock and map.  `more`: regions of the floors above.  Waits up to `lock_wait_ms` for the
-   directory's lock: flock on <data>/lock, which belongs to the open file, so children inherit it,
-   and a second server is refused as long as any process of the first lives.  `shared`: a named
-   segment for forked children, else memory of this process alone. Errors: ERR_IN_USE "data
-   directory is in use by process <pid>"; ERR_CORRUPT; ERR_CONFIG; ERR_MEMORY. */
+   directory's lock: flock on the directory and on <data>/lock; it belongs to the open file, so
+   children inherit it, and a second server is refused as long as any process of the first lives.
+   `shared`: a named segment for forked children, else memory of this process alone. Errors:
+   ERR_IN_USE "data directory is in use by process <pid>"; ERR_CORRUPT; ERR_CONFIG; ERR_MEMORY. */
 err_t engine_open(const struct config *config, const char *data_dir,
     const struct region *const *more, size_t more_count, int lock_wait_ms, bool shared) MUST_CHECK;
 

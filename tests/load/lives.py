@@ -50,6 +50,28 @@ def second_server(server):
         "gneiss check opened a directory that a server holds: %s" % tool.stdout
 
 
+def lock_removed(server):
+    """a second server is refused also when somebody has removed the lock file"""
+    for attempt in ("without a lock file", "with an empty one"):
+        if attempt == "without a lock file":
+            os.unlink(os.path.join(server.data, "lock"))
+        with Server() as other:
+            other.data = server.data
+            try:
+                other.start(seconds=30)
+            except StartFailed as error:
+                assert "data directory is in use by process %d" % server.process.pid in str(error), (attempt, error)
+            else:
+                raise AssertionError("%s it started" % attempt)
+    told = gneiss("stop", "--data", server.data)
+    assert told.returncode == 1 and "was removed" in told.stderr, told
+    add(server, "still here")
+    before = count(server)
+    assert server.stop() == 0
+    server.start()
+    assert count(server) == before
+
+
 def told_at_term(server):
     """TERM with sessions open: each is told, the server exits with 0, a running command is finished"""
     sessions = {protocol: connect(server, protocol) for protocol in ("text", "json", "mongo")}
@@ -339,7 +361,7 @@ def main():
     with Server({"memory.shared_buffers": "8MB"}) as server:
         server.start()
         add(server, "first")
-        for test in (second_server, told_at_term, term_under_load, term_and_death, term_twice_and_int, quit_at_once, reload,
+        for test in (second_server, lock_removed, told_at_term, term_under_load, term_and_death, term_twice_and_int, quit_at_once, reload,
                      kill_all, kill_postmaster, kill_workers, told_at_any_moment, copied, refused_starts, no_password,
                      fresh_size):
             if not checks.run(test, server) and (server.process is None or server.process.poll() is not None):
