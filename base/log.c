@@ -11,16 +11,24 @@
  *       so that the members behind it always have room.
  *   L2  What is written is valid UTF-8 without control characters; in JSON form it
  *       parses, however it was cut.
+ *   L3  Whoever does not read the log stops nobody.  A record waits PATIENCE_MS at most for room in
+ *       a pipe, a socket or a terminal, and no longer at all once one has waited in vain; then it
+ *       is left out, and how many were is said as soon as there is room.
+ *   L4  A record that a full disk took half of ends the line before the next one begins.
  *
  * IF A PROCESS DIES within a write, the line may end early; nothing else is held.
  */
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -30,6 +38,7 @@
 #define MESSAGE_MAX 2400 /* bytes of the message, escaped */
 #define VALUE_MAX   160  /* bytes of each value of the context, escaped */
 #define HEAD_MAX    160  /* time, level, pid, elapsed and brackets */
+#define PATIENCE_MS 100
 _Static_assert(MESSAGE_MAX + 6 * (VALUE_MAX + 24) + HEAD_MAX < RECORD_MAX, "L1");
 
 _Thread_local struct log_context log_context;
@@ -39,6 +48,14 @@ static _Atomic int log_format_now = LOG_FORMAT_TEXT;
 static _Atomic int log_least = LOG_INFO;
 static _Atomic int log_fd = -1;
 
+/* What is known of where the log goes; private to the process. */
+enum sink { SINK_FILE, SINK_WAITS, SINK_SOCKET };
+static _Atomic int sink = SINK_FILE;
+static _Atomic int sink_fd = -1;      /* log_fd, or another opening of it that does not wait */
+static _Atomic bool sink_full;        /* the last record waited in vain */
+static _Atomic bool sink_torn;        /* L4 */
+static _Atomic uint64_t records_lost; /* since the last one that was written */
+
 static const char *const level_names[] = { "debug", "info", "warn", "error", "fatal" };
 
 struct line {
@@ -46,11 +63,46 @@ struct line {
     size_t size;
 };
 
+/* O_NONBLOCK belongs to the opening, which others share: the shell at a terminal, say.  So it is
+   opened again; where that is not allowed, poll has to do. */
+static int
+open_without_waiting(int fd)
+{
+    char path[32];
+    int again;
+
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    again = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    return again >= 0 ? again : fd;
+}
+
+static void
+set_up_sink(int fd)
+{
+    int before = atomic_load(&sink_fd);
+    struct stat status;
+
+    if (before >= 0 && before != atomic_load(&log_fd))
+        (void)close(before);
+    atomic_store(&sink, SINK_FILE);
+    atomic_store(&sink_fd, fd);
+    if (fd < 0 || fstat(fd, &status) != 0)
+        return;
+    if (S_ISSOCK(status.st_mode)) {
+        atomic_store(&sink, SINK_SOCKET);
+    } else if (S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode)) {
+        atomic_store(&sink, SINK_WAITS);
+        atomic_store(&sink_fd, open_without_waiting(fd));
+    }
+}
+
 void
 log_setup(enum log_format format, enum log_level least, int fd)
 {
     atomic_store(&log_format_now, (int)format);
     atomic_store(&log_least, (int)least);
+    if (fd != atomic_load(&log_fd))
+        set_up_sink(fd);
     atomic_store(&log_fd, fd);
 }
 
@@ -199,25 +251,104 @@ put_text(struct line *line, enum log_level level, int64_t elapsed_us, const char
     put(line, "\n");
 }
 
-void
-log_record(enum log_level level, int64_t elapsed_us, const char *format, ...)
+/* One try, which does not wait for whoever reads. */
+static ssize_t
+write_once(const char *text, size_t size)
 {
-    int saved = errno;
-    char message[MESSAGE_MAX + 8];
-    struct line line;
-    va_list args;
+    int fd = atomic_load(&sink_fd);
+    struct pollfd room = { .fd = fd, .events = POLLOUT };
 
-    if (!log_enabled(level))
-        return;
-    line.size = 0;
-    va_start(args, format);
+    switch (atomic_load(&sink)) {
+    case SINK_SOCKET:
+        return send(fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    case SINK_WAITS:
+        if (poll(&room, 1, 0) == 0) {
+            errno = EAGAIN;
+            return -1;
+        }
+        return write(fd, text, size);
+    default:
+        return write(fd, text, size);
+    }
+}
+
+/* L3. */
+static bool
+write_patiently(const char *text, size_t size)
+{
+    struct pollfd room = { .fd = atomic_load(&sink_fd), .events = POLLOUT };
+    ssize_t done = write_once(text, size);
+
+    if (done < 0 && errno == EAGAIN && !atomic_load(&sink_full)) {
+        (void)poll(&room, 1, PATIENCE_MS);
+        done = write_once(text, size);
+    }
+    atomic_store(&sink_full, done < 0 && errno == EAGAIN);
+    if (done > 0)
+        atomic_store(&sink_torn, (size_t)done < size); /* L4 */
+    return done == (ssize_t)size;
+}
+
+static void
+write_line(const struct line *line)
+{
+    bool torn = atomic_load(&sink_torn); /* then with the end of the line that stands before it */
+
+    if (!write_patiently(line->text + (torn ? 0 : 1), line->size - (torn ? 0 : 1)))
+        (void)atomic_fetch_add(&records_lost, 1);
+}
+
+__attribute__((format(printf, 3, 0))) static void
+put_record(enum log_level level, int64_t elapsed_us, const char *format, va_list args)
+{
+    char message[MESSAGE_MAX + 8];
+    struct line line = { .size = 0 };
+
+    put(&line, "\n");
     (void)vsnprintf(message, sizeof message, format, args);
-    va_end(args);
     if (atomic_load_explicit(&log_format_now, memory_order_relaxed) == LOG_FORMAT_JSON)
         put_json(&line, level, elapsed_us, message);
     else
         put_text(&line, level, elapsed_us, message);
+    write_line(&line);
+}
+
+__attribute__((format(printf, 1, 2))) static void
+put_warning(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    put_record(LOG_WARN, 0, format, args);
+    va_end(args);
+}
+
+/* How many this process could not write.  If that cannot be written either, it counts no further.
+ */
+static void
+tell_lost(void)
+{
+    uint64_t lost = atomic_exchange(&records_lost, 0);
+
+    if (lost == 0)
+        return;
+    put_warning("the log could not be written: %ju records are missing here", (uintmax_t)lost);
+    if (atomic_load(&records_lost) > 0)
+        atomic_store(&records_lost, lost);
+}
+
+void
+log_record(enum log_level level, int64_t elapsed_us, const char *format, ...)
+{
+    int saved = errno;
+    va_list args;
+
+    if (!log_enabled(level))
+        return;
+    tell_lost();
+    va_start(args, format);
+    put_record(level, elapsed_us, format, args);
+    va_end(args);
     /* A log that cannot be written is no reason to fail what is being logged. */
-    (void)!write(atomic_load(&log_fd), line.text, line.size);
     errno = saved;
 }

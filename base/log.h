@@ -3,6 +3,7 @@
  *
  * One write(2) a record (at most 4 KiB; longer ones are cut), so that records of
  * different processes never mix.  Control characters are escaped: one event, one line.
+ * Where nobody reads a pipe, or a disk is full, records are left out, and counted.
  * Never allocates; may be called in a critical section, not in a signal handler.
  */
 #ifndef BASE_LOG_H

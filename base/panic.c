@@ -8,6 +8,7 @@
 #include "base/panic.h"
 
 #include <execinfo.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,8 @@
 
 #include "base/crit.h"
 
-#define FRAMES_MAX 48
+#define FRAMES_MAX  48
+#define REPORT_SECS 5
 
 static void (*reporter)(int fd);
 
@@ -36,6 +38,9 @@ panic(const char *file, int line, const char *why)
     if (depth++ > 0)
         abort(); /* the report itself failed */
     crit_begin();
+    /* Where nobody reads stderr the report is cut short, and the signal ends the process. */
+    (void)signal(SIGALRM, SIG_DFL);
+    (void)alarm(REPORT_SECS);
     size = snprintf(text, sizeof text, "PANIC %s:%d: %s\n", file, line, why);
     if (size > (int)sizeof text - 1)
         size = (int)sizeof text - 1;

@@ -562,7 +562,6 @@ catch_signals(void)
 {
     sigset_t set;
 
-    (void)signal(SIGPIPE, SIG_IGN);
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
@@ -612,6 +611,7 @@ postmaster_run(const struct postmaster_options *options)
     pm.options = options;
     log_context.process = "postmaster";
     give_memory_back();
+    (void)signal(SIGPIPE, SIG_IGN); /* also whoever read the log may go away */
     if (bring_up(options) != OK) {
         (void)fprintf(stderr, "Error: %s\n", err_message());
         return 1;

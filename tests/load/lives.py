@@ -328,6 +328,44 @@ def refused_starts(server):
     assert code == 1 and str(server.port["text"]) in said, said
 
 
+def log_unread(_server):
+    """who does not read the server's log stops nobody: sessions, deaths, restarts of all, the end"""
+    with Server({"log.level": "debug", "memory.shared_buffers": "8MB"}) as other:
+        other.write_config()
+        inlet, outlet = os.pipe()
+        with open(other.log_path(), "wb"):  # stays empty
+            other.process = subprocess.Popen(
+                other.command(), stdin=subprocess.DEVNULL, stdout=outlet, stderr=outlet, cwd=other.directory,
+                start_new_session=True)
+        other.group = other.process.pid
+        os.close(outlet)
+        wait_for(other.answers, 60 * SLOW, "ready")
+        for number in range(600):  # 64 KiB are full after some 200
+            with Mongo(other.port["mongo"], timeout=20 * SLOW) as conn:
+                conn.ping()
+        for number in (signal.SIGKILL, signal.SIGABRT):
+            for title in ("wal writer", "backend idle", "undertaker"):
+                add(other, "%d %s" % (number, title))
+                victims = [pid for pid, one in other.titles().items() if one == "gneissd: " + title]
+                if not victims:
+                    continue
+                os.kill(victims[0], number)
+                wait_for(lambda: victims[0] not in other.tree(), 20 * SLOW, "a %s is gone" % title)
+                wait_for(other.answers, 20 * SLOW, "served after the death of a %s" % title)
+        os.set_blocking(inlet, False)
+        said = b""
+        while True:
+            try:
+                said += os.read(inlet, 1 << 20)
+            except BlockingIOError:
+                break
+        assert len(said) > 30000, "void: the pipe was not full: %d bytes" % len(said)
+        assert other.stop() == 0
+        said += os.read(inlet, 1 << 20)
+        os.close(inlet)
+        assert b"records are missing here" in said and said.endswith(b"\n"), said[-400:]
+
+
 def no_password(_server):
     """the first start without a bootstrap password is refused in the words that launchers know"""
     with Server() as other:
@@ -362,7 +400,7 @@ def main():
         server.start()
         add(server, "first")
         for test in (second_server, lock_removed, told_at_term, term_under_load, term_and_death, term_twice_and_int, quit_at_once, reload,
-                     kill_all, kill_postmaster, kill_workers, told_at_any_moment, copied, refused_starts, no_password,
+                     kill_all, kill_postmaster, kill_workers, told_at_any_moment, copied, refused_starts, log_unread, no_password,
                      fresh_size):
             if not checks.run(test, server) and (server.process is None or server.process.poll() is not None):
                 server.kill()
