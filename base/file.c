@@ -23,6 +23,20 @@
 
 #define ZEROS_SIZE ((size_t)64 << 10)
 
+static bool (*relief_now)(void);
+
+void
+file_set_relief(bool (*relief)(void))
+{
+    relief_now = relief;
+}
+
+bool
+file_relieve(int error)
+{
+    return (error == EMFILE || error == ENFILE) && relief_now != NULL && relief_now();
+}
+
 static err_t
 fail_as(enum fault_action action, enum fault point, const char *what, const char *path)
 {
@@ -90,7 +104,7 @@ file_open(const char *path, int flags, mode_t mode, int *fd, bool *found)
     TRY_RETURN(fail_if_armed(FAULT_FILE_OPEN, "open", path));
     do
         *fd = open(path, flags | O_CLOEXEC, mode);
-    while (*fd < 0 && errno == EINTR);
+    while (*fd < 0 && (errno == EINTR || file_relieve(errno)));
     if (*fd >= 0)
         return OK;
     if (errno == ENOENT && found != NULL) {

@@ -21,6 +21,14 @@
 err_t file_open(const char *path, int flags, mode_t mode, int *fd, bool *found) MUST_CHECK;
 void file_close(int fd);
 
+/* Where the process, or the machine, has no descriptor left, something is closed that can be opened
+   again, and open is tried again.  `relief` does that; false: there is nothing.  It may be called
+   from whatever opens a file, by any thread. */
+void file_set_relief(bool (*relief)(void));
+/* The same for who calls open, accept and the like itself and has failed: is it worth another try?
+ */
+bool file_relieve(int error);
+
 /* Read exactly `size` bytes at `offset`; fewer there: *got tells (NULL: a short read is
    ERR_CORRUPT). `path` is for messages only. */
 err_t file_read(int fd, const char *path, void *data, size_t size, uint64_t offset, size_t *got,

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 
 /* An address as 16 bytes in network order; IPv4 as ::ffff:a.b.c.d. */
 struct ip {
@@ -144,8 +145,10 @@ net_listen(const char *text, int backlog, int *fd, bool *taken)
 err_t
 net_accept(int listener, int *fd, struct net_address *peer)
 {
-    peer->size = sizeof peer->storage;
-    *fd = accept4(listener, (struct sockaddr *)&peer->storage, &peer->size, SOCK_CLOEXEC);
+    do {
+        peer->size = sizeof peer->storage;
+        *fd = accept4(listener, (struct sockaddr *)&peer->storage, &peer->size, SOCK_CLOEXEC);
+    } while (*fd < 0 && file_relieve(errno));
     if (*fd >= 0)
         return OK;
     switch (errno) {

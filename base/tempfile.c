@@ -56,8 +56,11 @@ tempfile_open(const char *folder, int *fd)
 
     *fd = -1;
     errno = action == FAULT_EIO ? EIO : action == FAULT_ENOSPC ? ENOSPC : EOPNOTSUPP;
-    if (action == FAULT_OFF)
-        *fd = open(folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    if (action == FAULT_OFF) {
+        do
+            *fd = open(folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+        while (*fd < 0 && file_relieve(errno));
+    }
     if (*fd >= 0)
         return OK;
     if (!is_unknown(errno))

@@ -30,6 +30,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -56,6 +57,8 @@
 #define STARTUPS_MAX   5u /* that may be killed in a row before the server gives up */
 #define LOOK_MS        1000
 #define MALLOC_LARGE   (256 << 10)
+#define FILES_LEAST    64u   /* open at once in a process: below, nothing works for long */
+#define FILES_WANTED   1024u /* more are no use */
 
 enum state { STARTING, RUNNING, DRAINING, SETTLING, CLOSING, CRASHED, DONE };
 
@@ -585,6 +588,27 @@ check_offered(const struct config *config)
     return OK;
 }
 
+/* As many open files as are of use, if they can be had. */
+static err_t
+check_files(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return OK; /* then we shall see */
+    if (limit.rlim_cur < FILES_WANTED && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max < FILES_WANTED ? limit.rlim_max : FILES_WANTED;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur < FILES_LEAST)
+        return err_set(ERR_TOO_MANY,
+            "could not start with %ju open files a process, %u are needed at least: raise the "
+            "limit "
+            "(ulimit -n)",
+            (uintmax_t)limit.rlim_cur, FILES_LEAST);
+    return OK;
+}
+
 static err_t
 bring_up(const struct postmaster_options *options)
 {
@@ -592,6 +616,7 @@ bring_up(const struct postmaster_options *options)
     const struct region *const more[] = { &scoreboard_region, &cursors_region, &uptime_region };
 
     TRY_RETURN(check_offered(config));
+    TRY_RETURN(check_files());
     if (!engine_exists(config->server_data_dir)) {
         TRY_RETURN(engine_create(config->server_data_dir, (uint32_t)config->page_size));
         log_info("made the data directory '%s'", config->server_data_dir);

@@ -26,6 +26,7 @@
 #define SILENT_LEAST_NS ((int64_t)100 * 1000000)
 #define EVICT_WAIT_NS   ((int64_t)200 * 1000000)
 #define EVICT_LOOK_NS   ((int64_t)5 * 1000000)
+#define ACCEPT_PAUSE_NS ((int64_t)100 * 1000000)
 
 static err_t
 watch(int epoll_fd, int fd, uint32_t events, uint32_t tag)
@@ -102,6 +103,7 @@ serve_one(
 
     if (net_accept(listener->fd, &fd, &peer) != OK) {
         log_error("%s", err_message());
+        (void)latch_wait(clock_now_ns() + ACCEPT_PAUSE_NS); /* the client waits, too */
         return;
     }
     if (fd < 0)

@@ -17,11 +17,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/file.h"
 #include "base/panic.h"
 
 #define NAME_ROOM 32 /* bytes of "/data/xx/xxxxxxxx" and some */
+#define LEAST     8  /* slots in use, however few descriptors there are */
 
 struct slot {
     int fd;
@@ -35,7 +37,9 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static char dir[FILECACHE_PATH_MAX - NAME_ROOM];
 static fileno_t files[FILECACHE_MAX]; /* 0: the slot is empty */
 static struct slot slots[FILECACHE_MAX];
+static unsigned slot_count = FILECACHE_MAX; /* those that may be used; const after set_dir */
 static uint64_t clock_hand;
+static _Thread_local bool opening; /* this thread opens a file, and has the mutex */
 
 static void
 close_slot(unsigned i)
@@ -57,6 +61,47 @@ filecache_clear(void)
     (void)pthread_mutex_unlock(&mutex);
 }
 
+/* The one that was not used for longest and may be closed; FILECACHE_MAX: none. */
+static unsigned
+find_oldest(void)
+{
+    unsigned oldest = FILECACHE_MAX;
+
+    for (unsigned i = 0; i < slot_count; i++)
+        if (files[i] != 0 && slots[i].users == 0 &&
+            (oldest == FILECACHE_MAX || slots[i].used_at < slots[oldest].used_at))
+            oldest = i;
+    return oldest;
+}
+
+/* Somebody in this process has no descriptor: one of ours will do. */
+static bool
+give_one_back(void)
+{
+    bool own = opening;
+    unsigned oldest;
+
+    if (!own)
+        (void)pthread_mutex_lock(&mutex);
+    oldest = find_oldest();
+    if (oldest < FILECACHE_MAX)
+        close_slot(oldest);
+    if (!own)
+        (void)pthread_mutex_unlock(&mutex);
+    return oldest < FILECACHE_MAX;
+}
+
+/* The other half is for the log, sockets, sorts and whatever else there may be. */
+static unsigned
+count_slots(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur / 2 >= FILECACHE_MAX)
+        return FILECACHE_MAX;
+    return limit.rlim_cur / 2 > LEAST ? (unsigned)(limit.rlim_cur / 2) : LEAST;
+}
+
 err_t
 filecache_set_dir(const char *data_dir)
 {
@@ -68,6 +113,8 @@ filecache_set_dir(const char *data_dir)
     filecache_clear();
     (void)pthread_mutex_lock(&mutex);
     memcpy(dir, data_dir, size + 1);
+    slot_count = count_slots();
+    file_set_relief(give_one_back);
     (void)pthread_mutex_unlock(&mutex);
     return OK;
 }
@@ -93,25 +140,22 @@ filecache_folder(fileno_t file, char *path)
 static unsigned
 find_open(fileno_t file)
 {
-    for (unsigned i = 0; i < FILECACHE_MAX; i++)
+    for (unsigned i = 0; i < slot_count; i++)
         if (files[i] == file)
             return i;
     return FILECACHE_MAX;
 }
 
-/* An empty slot, if need be by closing the one that was not used for longest. */
+/* An empty slot, if need be by closing the oldest. */
 static unsigned
 make_room(void)
 {
-    unsigned oldest = FILECACHE_MAX;
+    unsigned oldest;
 
-    for (unsigned i = 0; i < FILECACHE_MAX; i++) {
+    for (unsigned i = 0; i < slot_count; i++)
         if (files[i] == 0)
             return i;
-        if (slots[i].users == 0 &&
-            (oldest == FILECACHE_MAX || slots[i].used_at < slots[oldest].used_at))
-            oldest = i;
-    }
+    oldest = find_oldest();
     if (oldest < FILECACHE_MAX)
         close_slot(oldest);
     return oldest;
@@ -123,18 +167,23 @@ open_slot(fileno_t file, unsigned *slot)
 {
     char path[FILECACHE_PATH_MAX];
     char *copy;
+    err_t err;
     int fd;
 
     filecache_path(file, path);
-    TRY_RETURN(file_open(path, O_RDWR, 0, &fd, NULL));
+    opening = true;
+    err = file_open(path, O_RDWR, 0, &fd, NULL);
+    opening = false;
+    if (err != OK)
+        return err;
     copy = strdup(path);
     *slot = copy != NULL ? make_room() : FILECACHE_MAX;
     if (*slot == FILECACHE_MAX) {
         file_close(fd);
         free(copy);
         return copy == NULL ? err_set(ERR_MEMORY, "could not open %s: out of memory", path)
-                            : err_set(ERR_TOO_MANY, "could not open %s: %d data files are in use",
-                                  path, FILECACHE_MAX);
+                            : err_set(ERR_TOO_MANY, "could not open %s: %u data files are in use",
+                                  path, slot_count);
     }
     files[*slot] = file;
     slots[*slot] = (struct slot){ .fd = fd, .path = copy };

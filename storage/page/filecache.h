@@ -2,7 +2,8 @@
  * filecache.h - data files that this process has open, for datafile.c.
  *
  * One cache for all threads of a process, under a mutex; an open file is not closed while somebody
- * uses it.  At most FILECACHE_MAX stay open.
+ * uses it.  At most FILECACHE_MAX stay open, or half of what the process may have open, if that is
+ * less; and fewer where descriptors run out all the same.
  */
 #ifndef STORAGE_PAGE_FILECACHE_H
 #define STORAGE_PAGE_FILECACHE_H
@@ -28,7 +29,8 @@ void filecache_clear(void); /* close all; nobody may be using one */
 void filecache_path(fileno_t file, char *path);
 void filecache_folder(fileno_t file, char *path);
 
-/* Open or find open.  Errors: ERR_IO: no such file; ERR_TOO_MANY: FILECACHE_MAX are in use now. */
+/* Open or find open.  Errors: ERR_IO: no such file; ERR_TOO_MANY: as many as may be open are in use
+   now. */
 err_t filecache_acquire(fileno_t file, struct filecache_use *use) MUST_CHECK;
 void filecache_release(struct filecache_use *use);
 

@@ -366,6 +366,41 @@ def log_unread(_server):
         assert b"records are missing here" in said and said.endswith(b"\n"), said[-400:]
 
 
+def few_files(_server):
+    """few open files: too few are refused, with what is needed; with little more all works, also when they run out"""
+    with Server(wrapper=["prlimit", "--nofile=20"]) as other:
+        try:
+            other.start()
+        except StartFailed as error:
+            assert "20 open files" in str(error) and "ulimit -n" in str(error), error
+        else:
+            raise AssertionError("it started")
+    with Server({"memory.shared_buffers": "16MB", "memory.work_mem": "64KB"}, wrapper=["prlimit", "--nofile=64"]) as other:
+        other.start()
+        conn = Mongo(other.port["mongo"], timeout=60 * SLOW)
+        conn.ask({"insert": "sorted", "documents": [{"_id": n, "t": "x" * 200} for n in range(2000)]})
+
+        def work(first, last):
+            for number in range(first, last):
+                assert conn.ask({"insert": "c%d" % number, "documents": [{"_id": 1}]})["n"] == 1
+            for number in range(first, last):
+                assert conn.ask({"count": "c%d" % number})["n"] == 1
+            assert len(conn.ask({"find": "sorted", "sort": {"t": 1}, "batchSize": 10})["cursor"]["firstBatch"]) == 10
+        work(0, 60)
+        # Fewer than are open now: every file that is opened takes another's place.
+        for pid in other.children():
+            subprocess.run(["prlimit", "--pid", str(pid), "--nofile=20"], check=True)
+        work(60, 90)
+        for number in range(90):
+            assert conn.ask({"insert": "c%d" % number, "documents": [{"_id": 2}]})["n"] == 1
+        with Mongo(other.port["mongo"]) as second:
+            second.ping()
+        assert not other.crashes(), other.crashes()
+        conn.close()
+        assert other.stop() == 0
+        assert gneiss("check", other.data).returncode == 0
+
+
 def no_password(_server):
     """the first start without a bootstrap password is refused in the words that launchers know"""
     with Server() as other:
@@ -400,7 +435,7 @@ def main():
         server.start()
         add(server, "first")
         for test in (second_server, lock_removed, told_at_term, term_under_load, term_and_death, term_twice_and_int, quit_at_once, reload,
-                     kill_all, kill_postmaster, kill_workers, told_at_any_moment, copied, refused_starts, log_unread, no_password,
+                     kill_all, kill_postmaster, kill_workers, told_at_any_moment, copied, refused_starts, log_unread, few_files, no_password,
                      fresh_size):
             if not checks.run(test, server) and (server.process is None or server.process.poll() is not None):
                 server.kill()
