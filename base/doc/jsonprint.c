@@ -274,18 +274,22 @@ put_escaped(uint8_t *at, struct bytes text)
     return at;
 }
 
-/* Room for text as it is, and more only where something is escaped. */
+/* How many bytes at the front are ASCII and stand for themselves. */
+static size_t
+plain_front(struct bytes text)
+{
+    size_t size = 0;
+
+    while (size < text.size && text.data[size] < 0x80 && escape[text.data[size]] == 0)
+        size++;
+    return size;
+}
+
+/* UTF-8 of which something has to be escaped: room for six times its size, a piece at a time. */
 static err_t
 append_escaped(struct buf *out, struct bytes text)
 {
-    size_t plain = 0;
-
-    while (plain < text.size && escape[text.data[plain]] == 0)
-        plain++;
-    TRY_RETURN(buf_append(out, text.data, plain));
-    if (plain == text.size)
-        return OK;
-    for (size_t at = plain; at < text.size;) {
+    for (size_t at = 0; at < text.size;) {
         size_t piece = text.size - at < 4096 ? text.size - at : 4096;
 
         /* Not between the bytes of one character. */
@@ -300,25 +304,51 @@ append_escaped(struct buf *out, struct bytes text)
     return OK;
 }
 
-err_t
-jsonprint_string(struct buf *out, struct bytes text)
+/* Any bytes. */
+static err_t __attribute__((noinline)) append_mended(struct buf *out, struct bytes text)
 {
-    size_t before = out->size, valid;
-    err_t err;
+    size_t valid;
 
-    TRY(buf_append_byte(out, '"'));
     while ((valid = bsonwalk_utf8_valid_size(text)) < text.size) {
-        TRY(append_escaped(out, (struct bytes){ text.data, valid }));
-        TRY(buf_append_text(out, "\xef\xbf\xbd"));
+        TRY_RETURN(append_escaped(out, (struct bytes){ text.data, valid }));
+        TRY_RETURN(buf_append_text(out, "\xef\xbf\xbd"));
         text.data += valid + 1;
         text.size -= valid + 1;
     }
-    TRY(append_escaped(out, text));
-    TRY(buf_append_byte(out, '"'));
+    return append_escaped(out, text);
+}
+
+/* A string with its quotes, and what comes behind them: most often one copy. */
+static err_t
+append_string(struct buf *out, struct bytes text, struct bytes behind)
+{
+    size_t before = out->size, plain = plain_front(text);
+    uint8_t *at;
+    err_t err;
+
+    TRY(buf_reserve(out, plain + 1));
+    at = out->data + out->size;
+    *at = '"';
+    if (plain > 0)
+        memcpy(at + 1, text.data, plain);
+    out->size += plain + 1;
+    if (__builtin_expect(plain < text.size, 0))
+        TRY(append_mended(out, (struct bytes){ text.data + plain, text.size - plain }));
+    TRY(buf_append(out, behind.data, behind.size));
     return OK;
 out:
     out->size = before;
     return err;
+}
+
+static const struct bytes quote = { (const uint8_t *)"\"", 1 };
+static const struct bytes quote_colon = { (const uint8_t *)"\":", 2 };
+static const struct bytes quote_colon_space = { (const uint8_t *)"\": ", 3 };
+
+err_t
+jsonprint_string(struct buf *out, struct bytes text)
+{
+    return append_string(out, text, quote);
 }
 
 /* Documents and arrays */
@@ -341,11 +371,9 @@ print_member(struct printer *printer, const struct bsonvalue *value, bool named,
     if (!first)
         TRY_RETURN(buf_append_byte(printer->out, ','));
     TRY_RETURN(new_line(printer));
-    if (named) {
-        TRY_RETURN(jsonprint_string(printer->out, value->key));
-        TRY_RETURN(
-            buf_append_text(printer->out, (printer->flags & JSONPRINT_PRETTY) != 0 ? ": " : ":"));
-    }
+    if (named)
+        TRY_RETURN(append_string(printer->out, value->key,
+            (printer->flags & JSONPRINT_PRETTY) != 0 ? quote_colon_space : quote_colon));
     return print_value(printer, value);
 }
 
@@ -376,28 +404,36 @@ sort_members(struct bsonvalue *member, size_t count)
     }
 }
 
+/* Walk all members into `member`, which has room for `room`; *count: how many there are, as many as
+   did fit first. */
+static err_t
+read_members(struct bytes document, struct bsonvalue *member, size_t room, size_t *count)
+{
+    struct bsonwalk walk;
+    struct bsonvalue value;
+
+    *count = 0;
+    TRY_RETURN(bsonwalk_begin(&walk, document));
+    while (bsonwalk_next(&walk, *count < room ? &member[*count] : &value))
+        ++*count;
+    return bsonwalk_end(&walk);
+}
+
 static err_t
 print_sorted(struct printer *printer, struct bytes document, size_t *count)
 {
-    struct bsonvalue few[FEW_MEMBERS], *member = few, value;
-    struct bsonwalk walk;
-    size_t filled = 0;
+    struct bsonvalue few[FEW_MEMBERS], *member = few;
     err_t err;
 
-    *count = bsonwalk_count(document);
+    TRY(read_members(document, few, FEW_MEMBERS, count));
     if (*count > FEW_MEMBERS) {
         member = malloc(*count * sizeof *member);
         if (member == NULL)
             return err_set(ERR_MEMORY, "could not allocate %zu members", *count);
+        TRY(read_members(document, member, *count, count));
     }
-    TRY(bsonwalk_begin(&walk, document));
-    while (bsonwalk_next(&walk, &value)) {
-        invariant(filled < *count);
-        member[filled++] = value;
-    }
-    TRY(bsonwalk_end(&walk));
-    sort_members(member, filled);
-    for (size_t i = 0; i < filled; i++)
+    sort_members(member, *count);
+    for (size_t i = 0; i < *count; i++)
         TRY(print_member(printer, &member[i], true, i == 0));
     err = OK;
 out:

@@ -23,6 +23,8 @@ textline_init(struct textline *framer, size_t limit)
     *framer = (struct textline){ limit, 0, false };
 }
 
+#define HIGH_BITS 0x8080808080808080u
+
 /* Bytes at the front that are ASCII, rounded down to whole strides: eight words are joined
    before one test, so that the loop runs at the speed of the cache. */
 static size_t
@@ -36,27 +38,37 @@ ascii_front(const uint8_t *at, size_t size)
 
         memcpy(word, at + done, STRIDE);
         joined = word[0] | word[1] | word[2] | word[3] | word[4] | word[5] | word[6] | word[7];
-        if ((joined & 0x8080808080808080u) != 0)
+        if ((joined & HIGH_BITS) != 0)
             break;
     }
     return done;
+}
+
+/* Are these fewer than STRIDE bytes all ASCII? */
+static bool
+is_ascii(const uint8_t *at, size_t size)
+{
+    uint64_t joined = 0, word;
+
+    for (; size >= sizeof word; size -= sizeof word, at += sizeof word) {
+        memcpy(&word, at, sizeof word);
+        joined |= word;
+    }
+    for (; size > 0; size--)
+        joined |= *at++;
+    return (joined & HIGH_BITS) == 0;
 }
 
 bool
 textline_is_utf8(struct bytes text)
 {
     size_t done;
-    uint8_t joined = 0;
 
     if (text.size == 0)
         return true;
     done = ascii_front(text.data, text.size);
-    if (text.size - done < STRIDE) {
-        for (size_t i = done; i < text.size; i++)
-            joined |= text.data[i];
-        if (joined < 0x80)
-            return true;
-    }
+    if (text.size - done < STRIDE && is_ascii(text.data + done, text.size - done))
+        return true;
     /* What was passed is ASCII, so a character begins at `done`. */
     text = (struct bytes){ text.data + done, text.size - done };
     return bsonwalk_utf8_valid_size(text) == text.size;
