@@ -11,6 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import disk  # noqa: E402
 from server import FULL, SLOW, Checks, Server, wait_for  # noqa: E402
 from wire import Json, Mongo, Refused, connect, message, section0  # noqa: E402
 
@@ -19,6 +20,7 @@ WORKERS = ("checkpointer", "wal writer", "buffer writer", "autovacuum", "underta
 RESTART = "restarting all processes from the log"
 SIGNALS = {"SEGV from outside": signal.SIGSEGV, "ABRT from outside": signal.SIGABRT}
 WAYS = list(SIGNALS)
+SETTINGS = {"memory.shared_buffers": "8MB", "server.enable_test_commands": True, "server.lock_holder_timeout_secs": 2}
 
 
 def pids(server, title):
@@ -323,6 +325,35 @@ def dead_undertakers(server):
     return "%d undertakers, %d sessions that waited to the end" % (len(killed), late)
 
 
+def stalled_disk(_server):
+    """a disk that stands still for twelve seconds, below an undertaker that ends a commit: it is waited for, and costs no session"""
+    with disk.Disk("ext4", size="512M") as device, Server(SETTINGS) as server:
+        server.data = os.path.join(device.mountpoint, "data")
+        server.start()
+        with Mongo(server.port["mongo"]) as admin, Mongo(server.port["mongo"]) as committing, \
+                Mongo(server.port["mongo"]) as idle, Bystanders(server) as others:
+            for session in committing, idle:
+                session.ping()
+            dead, later = [pids(server, "backend 127.0.0.1:%d" % one.sock.getsockname()[1])[0] for one in (committing, idle)]
+            admin.ask({"insert": "s", "documents": [{"n": 6}]}, "deaths")  # so that the collection is there
+            admin.ask({"faultPoint": "COMMIT_LOGGED=kill:1:backend"}, "admin")
+            undertaker = pids(server, "undertaker")[0]
+            disk.sh("xfs_io", "-x", "-c", "freeze", device.mountpoint)
+            try:
+                committing.send(message(section0({"insert": "s", "documents": [{"n": 7}], "$db": "deaths"})))
+                wait_for(lambda: state(undertaker) == "D", 5 * SLOW, "the undertaker is stuck in the disk")
+                os.kill(later, signal.SIGKILL)  # an order that it cannot read
+                time.sleep(12)
+                assert state(undertaker) == "D", others.said()
+            finally:
+                disk.sh("xfs_io", "-x", "-c", "thaw", device.mountpoint)
+            for pid in dead, later:
+                wait_for(lambda pid=pid: "cleaned up after process %d;" % pid in others.said(), 5 * SLOW, "cleaned up")
+            assert pids(server, "undertaker") == [undertaker], others.said()
+            others.unharmed()
+        assert server.stop() == 0
+
+
 def killed_op(server):
     """killOp interrupts the one command that it names; the session lives on"""
     with Mongo(server.port["mongo"]) as admin, Mongo(server.port["mongo"]) as waiter, \
@@ -354,15 +385,18 @@ def can_crash(server):
 
 def main():
     checks = Checks()
-    settings = {"memory.shared_buffers": "8MB", "server.enable_test_commands": True,
-                "server.lock_holder_timeout_secs": 2}
-    with Server(settings) as server:
+    with Server(SETTINGS) as server:
         server.start()
         add(server, "first")
         tests = [workers, dead_undertaker, stopped_undertaker, quit_one, oom_order, policies]
         if can_crash(server):
             WAYS.extend(["segv", "bus", "abort", "overflow"])
             tests += [in_doubt, left_quietly, stopped, many_at_once, dead_undertakers, killed_op]
+            why = disk.why_not("ext4")
+            if why:
+                print("# skipped: a disk that stands still: " + why)
+            else:
+                tests.append(stalled_disk)
         else:
             print("# skipped: deaths by the session's own hand: this build has no fault points (--enable-faults)")
         for test in tests if len(sys.argv) < 2 else [globals()[name] for name in sys.argv[1:]]:
