@@ -35,7 +35,7 @@
 #include "postmaster/undertaker.h"
 
 #define LOOK_NS       ((int64_t)BURIALS_LOOK_MS * 1000000)
-#define STANDSTILL_NS (3 * LOOK_NS)
+#define STANDSTILL_NS (2 * LOOK_NS)
 /* Longer than a census waits for one that stands. */
 #define PATIENCE_NS   ((int64_t)10 * 1000000000)
 #define DEATHS_MAX    4u  /* of undertakers over one child */
