@@ -21,7 +21,8 @@
  *        want the same disk and the same processor.
  * If it was stopped, time counts whatever the others do.  So a slow disk and a busy machine cost
  * nobody a session, and an undertaker that is stopped, runs in circles or waits for what will never
- * come is replaced (burials_hurry) or despaired of.
+ * come is replaced (burials_hurry) or despaired of.  Where the kernel cannot be asked, all time
+ * counts.
  */
 #include "postmaster/burials.h"
 
@@ -231,21 +232,21 @@ time_counts(void)
 {
     struct child *child;
     size_t at = 0;
-    bool kept = false, stopped;
+    bool kept = false, stopped, waits;
     char state = 'Z';
 
     while ((child = children_alive(&at)) != NULL) {
         struct life life;
 
-        if (!life_read(child->pid, &life))
-            continue;
+        (void)life_read(child->pid, &life); /* or its state is '?' */
         kept = kept || is_kept(&child->looked, &life);
         child->looked = life;
         if (child->kind == CHILD_UNDERTAKER)
             state = life.state;
     }
     stopped = state == 'T' || state == 't';
-    burials.stands = stopped || (state == 'S' && !kept);
+    waits = state == 'S' || state == '?';
+    burials.stands = stopped || (waits && !kept);
     return burials.stands || (state == 'R' && !kept);
 }
 

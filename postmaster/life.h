@@ -13,7 +13,7 @@ struct life {
     uint64_t ran; /* switches to it and ticks that it had: stands still if it does not run */
 };
 
-/* False: it is gone. */
+/* False: it is gone, or the kernel cannot be asked; its state is '?' then. */
 bool life_read(pid_t pid, struct life *life);
 
 #endif

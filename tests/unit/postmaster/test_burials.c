@@ -18,6 +18,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -400,6 +401,23 @@ one_that_was_stopped_is_given_up_whatever_others_wait_for(void **state)
 }
 
 static void
+one_that_nobody_can_look_at_is_given_up(void **state)
+{
+    struct rlimit before, none;
+    unsigned looks;
+
+    (void)state;
+    (void)start(CHILD_UNDERTAKER, wait_for_disk);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0; /* so that no file of /proc can be opened */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    looks = given_up_after();
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_in_range(looks, ENOUGH, ENOUGH + 2);
+}
+
+static void
 one_that_runs_in_circles_is_given_up(void **state)
 {
     pid_t undertaker = start(CHILD_UNDERTAKER, run_without_end);
@@ -563,6 +581,7 @@ main(void)
         WITH(one_that_doubts_and_dies_is_blamed_for_it),
         WITH(one_that_stands_is_given_up),
         WITH(one_that_was_stopped_is_given_up_whatever_others_wait_for),
+        WITH(one_that_nobody_can_look_at_is_given_up),
         WITH(one_that_runs_in_circles_is_given_up),
         WITH(one_that_has_no_processor_is_waited_for),
         WITH(one_that_waits_for_the_disk_is_waited_for),
