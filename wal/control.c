@@ -123,7 +123,7 @@ control_create(const char *data_dir, uint32_t page_size)
         .epoch = 1,
         .written_ms = clock_wall_ms(),
     };
-    char path[PATH_SIZE];
+    char path[PATH_SIZE], fresh[PATH_SIZE + 8];
     int fd = -1;
     err_t err;
 
@@ -135,8 +135,12 @@ control_create(const char *data_dir, uint32_t page_size)
     rand_secure(&control.system_id, sizeof control.system_id);
     rand_secure(control.node_id, sizeof control.node_id);
     control.system_id |= 1; /* 0 means any */
-    TRY(file_open(path, O_RDWR | O_CREAT | O_EXCL, 0600, &fd, NULL));
-    TRY(write_block(fd, path, &control));
+    /* Under its name it is whole from the first moment: whoever dies here leaves none that is
+     * empty. */
+    (void)snprintf(fresh, sizeof fresh, "%s.new", path);
+    TRY(file_open(fresh, O_RDWR | O_CREAT | O_TRUNC, 0600, &fd, NULL));
+    TRY(write_block(fd, fresh, &control));
+    TRY(file_rename(fresh, path));
     TRY(file_sync_dir(data_dir));
     wal_page_size = page_size;
 out:

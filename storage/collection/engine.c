@@ -55,6 +55,7 @@
 #define REGIONS_MAX     32
 #define LOCK_POLL_US    20000
 #define HOLDER_SIZE     20
+#define FOLDERS         256u /* below data/ */
 #define RECOVERY_MEMORY ((size_t)64 << 20)
 #define OWNED_FIRST     1024
 
@@ -139,15 +140,49 @@ engine_exists(const char *data_dir)
     return control_read(data_dir, &control) != OK || control.redo != 0;
 }
 
-/* What engine_create left when it was killed half-way. */
+/* Is there anything in the folder?  One that cannot be read may hold something. */
+static bool
+holds_files(const char *path)
+{
+    struct dirent *entry;
+    bool holds = false;
+    DIR *dir = opendir(path);
+
+    if (dir == NULL)
+        return errno != ENOENT;
+    while (!holds && (entry = readdir(dir)) != NULL)
+        holds = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    (void)closedir(dir);
+    return holds;
+}
+
+/* A log or data files without a control file are not the beginning of a database but the remains of
+   one: nothing new is made over them. */
 static err_t
-remove_unfinished(const char *data_dir)
+refuse_remains(const char *data_dir)
 {
     char path[PATH_SIZE];
-    bool found;
+    bool remains;
 
     TRY_RETURN(path_in(path, data_dir, "control"));
-    return file_unlink(path, &found, FAULT_NONE);
+    if (access(path, F_OK) == 0)
+        return OK; /* then engine_create left it, and all else, when it was killed half-way */
+    TRY_RETURN(path_in(path, data_dir, "wal"));
+    remains = holds_files(path);
+    for (unsigned folder = 0; folder < FOLDERS && !remains; folder++) {
+        char name[16];
+
+        (void)snprintf(name, sizeof name, "data/%02x", folder);
+        TRY_RETURN(path_in(path, data_dir, name));
+        remains = holds_files(path);
+    }
+    if (remains)
+        return err_set(ERR_CORRUPT,
+            "could not make a database in '%s': there is one whose control file is missing ('%s' "
+            "is there, '%s/control' is not).  Bring back the control file, or the whole directory, "
+            "from a copy; or choose another directory",
+            data_dir, path, data_dir);
+    return OK;
 }
 
 /* Whose lock it is, as its holder wrote it; 0: unknown. */
@@ -283,7 +318,7 @@ engine_create(const char *data_dir, uint32_t page_size)
     TRY(take_lock(data_dir, 0, &lock));
     if (engine_exists(data_dir))
         TRY(err_set(ERR_IN_USE, "'%s' holds a database already", data_dir));
-    TRY(remove_unfinished(data_dir));
+    TRY(refuse_remains(data_dir));
     TRY(datafile_make_dir(data_dir));
     TRY(control_create(data_dir, page_size));
     TRY(wal_create(data_dir));

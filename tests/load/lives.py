@@ -292,6 +292,30 @@ def copied(server):
     server.start()
 
 
+def no_control(server):
+    """a directory whose control file is missing is refused, and nothing of it is touched"""
+    before = count(server)
+    assert server.stop() == 0
+    control = os.path.join(server.data, "control")
+    os.rename(control, server.directory + "/control")
+    for gone in ("", "wal"):  # with the log, without
+        if gone:
+            os.rename(os.path.join(server.data, gone), server.directory + "/" + gone)
+        try:
+            server.start()
+        except StartFailed as error:
+            assert "control file is missing" in str(error) and "from a copy" in str(error), error
+        else:
+            raise AssertionError("it started")
+        made = gneiss("init", server.data)
+        assert made.returncode != 0, made
+        if gone:
+            os.rename(server.directory + "/" + gone, os.path.join(server.data, gone))
+    os.rename(server.directory + "/control", control)
+    server.start()
+    assert count(server) == before
+
+
 def refused_starts(server):
     """a bad value, file, flag or address stops the start: code, file, line and key on stderr"""
     def start(*arguments, environment=None, config=None):
@@ -435,7 +459,7 @@ def main():
         server.start()
         add(server, "first")
         for test in (second_server, lock_removed, told_at_term, term_under_load, term_and_death, term_twice_and_int, quit_at_once, reload,
-                     kill_all, kill_postmaster, kill_workers, told_at_any_moment, copied, refused_starts, log_unread, few_files, no_password,
+                     kill_all, kill_postmaster, kill_workers, told_at_any_moment, copied, no_control, refused_starts, log_unread, few_files, no_password,
                      fresh_size):
             if not checks.run(test, server) and (server.process is None or server.process.poll() is not None):
                 server.kill()
