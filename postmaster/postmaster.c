@@ -397,7 +397,10 @@ hurry(void)
         log_error("processes that do not end are killed; the next start recovers");
         stop_now(1);
     } else if (now_ns >= pm.drain_until_ns) {
-        children_signal_all(SIGUSR2);
+        if (pm.state == DRAINING)
+            children_signal(CHILD_BACKEND, SIGUSR2); /* the undertaker is needed still */
+        else
+            children_signal_all(SIGUSR2);
     }
 }
 
@@ -563,8 +566,14 @@ give_memory_back(void)
 static err_t
 catch_signals(void)
 {
-    sigset_t set;
+    sigset_t set, ours;
 
+    /* Children begin with these blocked, until they have handlers and a slot (let_signals_in); and
+       a stray one does not end the postmaster. */
+    (void)sigemptyset(&ours);
+    (void)sigaddset(&ours, SIGUSR1);
+    (void)sigaddset(&ours, SIGUSR2);
+    (void)sigprocmask(SIG_BLOCK, &ours, NULL);
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);

@@ -11,7 +11,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from server import FULL, SLOW, Checks, Server, StartFailed, gneiss, wait_for  # noqa: E402
-from wire import Closed, Json, Mongo, Refused, Text, connect  # noqa: E402
+from wire import Closed, Json, Mongo, Refused, Text, connect, message, section0  # noqa: E402
 
 ROUNDS = 20 if FULL else 3
 
@@ -118,6 +118,35 @@ def term_under_load(server):
     assert len(there) - len(acked) <= 8, "%d were not acknowledged" % (len(there) - len(acked))
     assert "had been closed in order" in server.log()
     return "%d acknowledged" % len(acked)
+
+
+def term_and_deaf(server):
+    """TERM while clients do not read their answers: after server.shutdown_timeout_secs it ends in order all the same"""
+    server.settings["server.shutdown_timeout_secs"] = 1
+    server.write_config()
+    server.process.send_signal(signal.SIGHUP)
+    deaf = []
+    with Mongo(server.port["mongo"], timeout=60 * SLOW) as conn:
+        conn.ask({"insert": "large", "documents": [{"_id": n, "t": "x" * 40000} for n in range(350)]}, "lives")
+    for _ in range(3):
+        conn = Mongo(server.port["mongo"])
+        conn.send(message(section0({"find": "large", "batchSize": 350, "$db": "lives"})))
+        deaf.append(conn)
+
+    def sending():
+        return sum(" find lives.large" in title for title in server.titles().values()) == len(deaf)
+    wait_for(sending, 10 * SLOW, "answers that nobody reads: %s" % server.titles())
+    server.process.send_signal(signal.SIGUSR2)  # a stray one ends nothing
+    server.process.send_signal(signal.SIGUSR1)
+    before = len(server.crashes())
+    code = server.stop()
+    said = server.crashes()[before:]
+    for conn in deaf:
+        conn.close()
+    del server.settings["server.shutdown_timeout_secs"]
+    server.start()
+    assert code == 0 and not said, (code, said)
+    assert any("had been closed in order" in line for line in server.log().splitlines()[-8:]), server.tail(8)
 
 
 def term_and_death(server):
@@ -458,7 +487,7 @@ def main():
     with Server({"memory.shared_buffers": "8MB"}) as server:
         server.start()
         add(server, "first")
-        for test in (second_server, lock_removed, told_at_term, term_under_load, term_and_death, term_twice_and_int, quit_at_once, reload,
+        for test in (second_server, lock_removed, told_at_term, term_under_load, term_and_deaf, term_and_death, term_twice_and_int, quit_at_once, reload,
                      kill_all, kill_postmaster, kill_workers, told_at_any_moment, copied, no_control, refused_starts, log_unread, few_files, no_password,
                      fresh_size):
             if not checks.run(test, server) and (server.process is None or server.process.poll() is not None):
