@@ -7,6 +7,9 @@
  * that is ready to run is left alone, for it only has no processor; and so is one that sleeps in
  * uninterruptible I/O: it could not die, and its disk is what has to be seen to.
  *
+ * A worker that was stopped is a suspect by itself: nobody waits for a checkpointer, but the log
+ * grows until its disk is full.
+ *
  * How long somebody has waited does not count: who gives up after half a second and asks again
  * waits for a stopped process all the same.
  *
@@ -89,22 +92,67 @@ look_at_waiters(void)
     }
 }
 
+/* Those that work for all, and have no reason ever to be stopped. */
+static bool
+is_worker(unsigned slot)
+{
+    switch ((enum proc_kind)atomic_load(&proc_at(slot)->kind)) {
+    case PROC_CHECKPOINTER:
+    case PROC_WAL_WRITER:
+    case PROC_BUFFER_WRITER:
+    case PROC_AUTOVACUUM:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void
-end_process(unsigned slot, pid_t pid, const struct suspect *suspect, char state)
+look_at_workers(void)
+{
+    static const struct waitgraph_wait nobody = { .wait = WAIT_NONE };
+    unsigned end = proc_high_water();
+
+    for (unsigned slot = 0; slot < end; slot++) {
+        pid_t pid = atomic_load(&proc_at(slot)->pid);
+        struct life life;
+
+        if (pid != 0 && is_worker(slot) && suspects[slot].look != looks && life_read(pid, &life) &&
+            life.state == 'T') {
+            accuse(slot, &nobody);
+            suspects[slot].waiters = 0;
+        }
+    }
+}
+
+static void
+say_why(unsigned slot, pid_t pid, const struct suspect *suspect, char state)
 {
     char protocol[8], peer[PROC_TEXT_MAX] = "", verb[PROC_TEXT_MAX] = "";
+    const char *title = proc_kind_title((enum proc_kind)atomic_load(&proc_at(slot)->kind));
+    int64_t secs = (clock_now_ns() - suspect->since_ns) / 1000000000;
 
     if (!proc_read_text(proc_at(slot), protocol, peer, verb))
         peer[0] = verb[0] = '\0';
+    if (suspect->waiters == 0)
+        log_error("%s %ld has been stopped for %" PRId64
+                  " s and does not do its work: it is killed",
+            title, (long)pid, secs);
+    else
+        log_error("%s %ld (%s, \"%s\") has not run for %" PRId64 " s (state %c), and %" PRIu32
+                  " processes wait for what it holds (%s%s%s): it is killed",
+            title, (long)pid, peer, verb, secs, state, suspect->waiters,
+            proc_wait_text(suspect->wait.wait), suspect->wait.where[0] != '\0' ? " " : "",
+            suspect->wait.where);
+}
+
+static void
+end_process(unsigned slot, pid_t pid, const struct suspect *suspect, char state)
+{
     if (atomic_load(&proc_at(slot)->generation) != suspect->generation ||
         atomic_load(&proc_at(slot)->pid) != pid) /* D2 */
         return;
-    log_error("%s %ld (%s, \"%s\") has not run for %" PRId64 " s (state %c), and %" PRIu32
-              " processes wait for what it holds (%s%s%s): it is killed",
-        proc_kind_title((enum proc_kind)atomic_load(&proc_at(slot)->kind)), (long)pid, peer, verb,
-        (clock_now_ns() - suspect->since_ns) / 1000000000, state, suspect->waiters,
-        proc_wait_text(suspect->wait.wait), suspect->wait.where[0] != '\0' ? " " : "",
-        suspect->wait.where);
+    say_why(slot, pid, suspect, state);
     (void)kill(pid, SIGKILL);
 }
 
@@ -146,6 +194,7 @@ watchdog_look(int64_t timeout_ns)
         return; /* no memory; later */
     looks++;
     look_at_waiters();
+    look_at_workers();
     for (unsigned slot = 0; slot < end; slot++)
         if (suspects[slot].look == looks)
             judge(slot, timeout_ns);

@@ -256,6 +256,19 @@ def stopped(server):
         others.unharmed()
 
 
+def stopped_workers(server):
+    """workers that are stopped are ended after a while, although nobody waits for them, and replaced"""
+    titles = ("checkpointer", "wal writer", "buffer writer", "autovacuum")
+    with Bystanders(server) as others:
+        victims = [pids(server, title)[0] for title in titles]
+        for pid in victims:
+            os.kill(pid, signal.SIGSTOP)
+        wait_for(lambda: not any(map(state, victims)), 10 * SLOW, "ended: %s" % list(map(state, victims)))
+        wait_for(lambda: all(pids(server, title) for title in titles), 5 * SLOW, "replaced")
+        assert "checkpointer %d has been stopped" % victims[0] in others.said(), others.said()
+        others.unharmed()
+
+
 def many_at_once(server):
     """an undertaker that waits for what another dead one left half done: all are restarted at once, not after ten seconds"""
     with Mongo(server.port["mongo"]) as admin, Mongo(server.port["mongo"]) as halfway, \
@@ -388,7 +401,7 @@ def main():
     with Server(SETTINGS) as server:
         server.start()
         add(server, "first")
-        tests = [workers, dead_undertaker, stopped_undertaker, quit_one, oom_order, policies]
+        tests = [workers, dead_undertaker, stopped_undertaker, stopped_workers, quit_one, oom_order, policies]
         if can_crash(server):
             WAYS.extend(["segv", "bus", "abort", "overflow"])
             tests += [in_doubt, left_quietly, stopped, many_at_once, dead_undertakers, killed_op]
