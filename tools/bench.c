@@ -203,6 +203,13 @@ take_options(struct benchrun *run, size_t *size)
         !take_number(seed_option, "--seed", 0, INT32_MAX, &seed) || !take_size(size) ||
         !take_seconds(run))
         return false;
+    if (workload->index + workload->range > 0 && !run->wire.language->queries) {
+        (void)cli_fail(
+            "workload '%s' asks by an index, which the %s listener does not offer yet: use "
+            "mongodb:// or json://",
+            workload->name, run->wire.language->scheme);
+        return false;
+    }
     if (clients * pipeline >= BENCHPLAN_WINDOW) {
         (void)cli_fail("--clients times --pipeline must be below %d", BENCHPLAN_WINDOW);
         return false;
@@ -357,6 +364,7 @@ const struct cli_verb bench_verb = { .name = "bench",
         "  insert                one new document\n"
         "  scan                  100 documents in the order of their keys\n"
         "  index, range          10 documents of one name, 260 of 26 names, by an index on it\n"
+        "                        (not over text: its listener has no QUERY yet)\n"
         "  mixed                 80 % get, 10 % update, 10 % insert\n"
         "  connect               connect, get, close\n"
         "  ycsb-a … ycsb-f       the core workloads of YCSB (Cooper et al. 2010), zipfian keys by\n"

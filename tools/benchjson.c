@@ -209,6 +209,7 @@ reply(struct benchwire *wire, struct bytes in, struct benchwire_verdict *verdict
 const struct benchwire_language benchjson_language = { .scheme = "json",
     .port = 6382,
     .may_hurry = true,
+    .queries = true,
     .greeting = greeting,
     .setup = setup,
     .prepare = prepare,

@@ -389,6 +389,7 @@ reply(struct benchwire *wire, struct bytes in, struct benchwire_verdict *verdict
 const struct benchwire_language benchmongo_language = { .scheme = "mongodb",
     .port = 27017,
     .may_hurry = true,
+    .queries = true,
     .greeting = greeting,
     .setup = setup,
     .prepare = prepare,

@@ -66,6 +66,7 @@ struct benchwire_language {
     unsigned port;
     bool logs_in;   /* takes user and password */
     bool may_hurry; /* can acknowledge before the disk has it */
+    bool queries;   /* can ask by an index; the server's text listener has no QUERY yet */
     /* What a connection begins with, and what the first one asks for besides; BENCH_KIND_COUNT
      * ends.
      */

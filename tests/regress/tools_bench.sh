@@ -54,6 +54,10 @@ expect 'so they are over JSON' 1 'the first: a wrong answer' \
 expect 'a wrong password is told' 1 'could not log in: .*invalid credentials' \
 	"$gneiss" bench --uri "text://admin:wrong@$GNEISS_SERVER_BIND"
 expect 'text wants a login' 2 'user and password are wanted' "$gneiss" bench --uri "text://$GNEISS_SERVER_BIND"
+for workload in index range; do
+	expect "text has no $workload yet, and that is told" 2 'does not offer yet: use mongodb' \
+		"$gneiss" bench --uri "$text" --workload $workload
+done
 expect 'an unknown workload is told' 2 "no workload 'nonsense'" "$gneiss" bench --workload nonsense
 expect 'a wrong address is told' 2 'no address' "$gneiss" bench --uri http://nowhere
 expect 'a size that is none is told' 2 'size must be' "$gneiss" bench --size tiny
