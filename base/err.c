@@ -61,7 +61,8 @@ err_t
 err_note_errno(const char *file, int line, const char *format, ...)
 {
     int number = errno;
-    err_t code = number == ENOSPC || number == EDQUOT ? ERR_DISK_FULL : ERR_IO;
+    bool full = number == ENOSPC || number == EDQUOT || number == EFBIG; /* EFBIG: ulimit -f */
+    err_t code = full ? ERR_DISK_FULL : ERR_IO;
     char reason[128];
     va_list args;
     size_t used;

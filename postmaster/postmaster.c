@@ -646,6 +646,7 @@ postmaster_run(const struct postmaster_options *options)
     log_context.process = "postmaster";
     give_memory_back();
     (void)signal(SIGPIPE, SIG_IGN); /* also whoever read the log may go away */
+    (void)signal(SIGXFSZ, SIG_IGN); /* ulimit -f is an error like a full disk, told by EFBIG */
     if (bring_up(options) != OK) {
         (void)fprintf(stderr, "Error: %s\n", err_message());
         return 1;

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Starting and ending: second servers, TERM with sessions open, HUP, QUIT, kill -9 of all and of the
 postmaster alone, bad settings, a copied directory."""
+import base64
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from server import FULL, SLOW, Checks, Server, StartFailed, gneiss, wait_for  # noqa: E402
+from server import FULL, MIB, SLOW, Checks, Server, StartFailed, gneiss, wait_for  # noqa: E402
 from wire import Closed, Json, Mongo, Refused, Text, connect, message, section0  # noqa: E402
 
 ROUNDS = 20 if FULL else 3
@@ -454,6 +455,33 @@ def few_files(_server):
         assert gneiss("check", other.data).returncode == 0
 
 
+def small_files(_server):
+    """a limit of the size of files (ulimit -f) is an error that says so, as a full disk is, and ends no process"""
+    with Server(wrapper=["prlimit", "--fsize=%d" % MIB]) as other:
+        try:
+            other.start()
+        except StartFailed as error:
+            assert "exited with 1" in str(error) and "File too large" in str(error), error
+        else:
+            raise AssertionError("it started")
+    with Server({"memory.shared_buffers": "8MB"}, wrapper=["prlimit", "--fsize=%d" % (32 * MIB)]) as other:
+        other.start()
+        acked, refused = 0, ""
+        with Mongo(other.port["mongo"], timeout=60 * SLOW) as conn:
+            while not refused and acked < 64:
+                try:
+                    text = base64.b64encode(os.urandom(750000)).decode()
+                    conn.ask({"insert": "large", "documents": [{"_id": acked, "t": text}]})
+                    acked += 1
+                except Refused as error:
+                    refused = str(error)
+            assert "OutOfDiskSpace" in refused and "File too large" in refused, (acked, refused)
+            assert conn.ask({"count": "large"})["n"] == acked
+            assert conn.ask({"insert": "small", "documents": [{"_id": 1}]})["n"] == 1
+        assert not other.crashes(), other.crashes()
+        assert other.stop() == 0
+
+
 def no_password(_server):
     """the first start without a bootstrap password is refused in the words that launchers know"""
     with Server() as other:
@@ -488,7 +516,7 @@ def main():
         server.start()
         add(server, "first")
         for test in (second_server, lock_removed, told_at_term, term_under_load, term_and_deaf, term_and_death, term_twice_and_int, quit_at_once, reload,
-                     kill_all, kill_postmaster, kill_workers, told_at_any_moment, copied, no_control, refused_starts, log_unread, few_files, no_password,
+                     kill_all, kill_postmaster, kill_workers, told_at_any_moment, copied, no_control, refused_starts, log_unread, few_files, small_files, no_password,
                      fresh_size):
             if not checks.run(test, server) and (server.process is None or server.process.poll() is not None):
                 server.kill()
