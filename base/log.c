@@ -73,7 +73,9 @@ open_without_waiting(int fd)
 
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     again = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    return again >= 0 ? again : fd;
+    if (again < 0)
+        return fd;
+    return again;
 }
 
 static void
