@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Starting and ending: second servers, TERM with sessions open, HUP, QUIT, kill -9 of all and of the
-postmaster alone, bad settings, a copied directory."""
+postmaster alone, bad settings, a copied directory; narrow limits, and a log that nobody reads."""
 import base64
 import os
 import shutil
