@@ -19,6 +19,7 @@ A point that nothing passes fails the sweep, and so does a fault that did not ha
 """
 import argparse
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import random
@@ -270,7 +271,8 @@ def let_go_of_stopped(server, rng, or_else=lambda: False):
     if not there():
         return
     time.sleep(0.2)
-    os.kill(found[0], signal.SIGKILL if rng.random() < 0.5 else signal.SIGCONT)
+    with contextlib.suppress(ProcessLookupError):  # an undertaker that stands is replaced
+        os.kill(found[0], signal.SIGKILL if rng.random() < 0.5 else signal.SIGCONT)
 
 
 def what_followed(log):
