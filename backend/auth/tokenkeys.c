@@ -134,11 +134,27 @@ out:
     return err;
 }
 
+/* The key that a text holds; NULL: none.  What is said to be none is looked at once more, for
+   OpenSSL does not always tell that memory was wanting.  Errors: ERR_MEMORY. */
+static err_t
+parse_key(const char *data, size_t size, EVP_PKEY **key)
+{
+    *key = NULL;
+    for (int tries = 0; *key == NULL && tries < 2; tries++) {
+        BIO *memory = BIO_new_mem_buf(data, (int)size);
+
+        if (memory == NULL)
+            return err_set(ERR_MEMORY, "could not read a key: out of memory");
+        *key = PEM_read_bio_PrivateKey(memory, NULL, NULL, NULL);
+        BIO_free(memory);
+    }
+    return OK;
+}
+
 static err_t
 read_key(const struct paths *paths, struct tokenkeys_rsa *rsa)
 {
     char path[PATH_SIZE_MAX + 64], kid[TOKENKEYS_KID + 1];
-    BIO *memory = NULL;
     char *data = NULL;
     size_t size;
     bool found;
@@ -147,9 +163,7 @@ read_key(const struct paths *paths, struct tokenkeys_rsa *rsa)
     TRY(key_path(paths, rsa->kid, ".pem", path, sizeof path));
     TRY(file_slurp(path, FILE_SIZE_MAX, &data, &size, &found));
     if (found)
-        memory = BIO_new_mem_buf(data, (int)size);
-    if (memory != NULL)
-        rsa->key = PEM_read_bio_PrivateKey(memory, NULL, NULL, NULL);
+        TRY(parse_key(data, size, &rsa->key));
     if (rsa->key == NULL || EVP_PKEY_get_base_id(rsa->key) != EVP_PKEY_RSA) {
         err = err_set(ERR_CONFIG, "%s: %s", path, found ? "not an RSA key" : "is missing");
         goto out;
@@ -158,7 +172,6 @@ read_key(const struct paths *paths, struct tokenkeys_rsa *rsa)
     if (strcmp(kid, rsa->kid) != 0)
         err = err_set(ERR_CONFIG, "%s: holds the key %s", path, kid); /* K3 */
 out:
-    BIO_free(memory);
     if (data != NULL)
         OPENSSL_cleanse(data, size);
     free(data);

@@ -10,6 +10,8 @@
  *   J1  The algorithm is that of the keys on disk; a header that names another is refused before
  *       any key is used.
  *   J2  Nothing of the claims is looked at before the signature has been verified.
+ *   J3  No signature leaves that does not fit.  A key for whose use memory was wanting once may
+ * sign wrongly from then on (OpenSSL's blinding, half renewed): it is read anew.
  */
 #include "backend/auth/tokens.h"
 
@@ -95,6 +97,40 @@ decode_base64url(struct arena *arena, struct bytes text, struct bytes *data, con
     return OK;
 }
 
+/* ---------------------------------------------------------------- signatures */
+
+/* OpenSSL's queue says why an RSA signature was not found good.  One that does not fit is told by
+   RSA; where memory is wanting it says so, or something of its own workings, or nothing. */
+static bool
+lacks_memory(void)
+{
+    unsigned long error;
+    bool lacks = false, judged = false;
+
+    while ((error = ERR_get_error()) != 0) {
+        lacks |= ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE;
+        judged |= ERR_GET_LIB(error) == ERR_LIB_RSA;
+    }
+    return lacks || !judged;
+}
+
+/* One RSA verification.  *sure false: nothing is known, memory was wanting. */
+static bool
+rsa_fits(EVP_PKEY *key, struct bytes text, struct bytes signature, bool *sure)
+{
+    EVP_MD_CTX *context;
+    bool begun, fits;
+
+    ERR_clear_error();
+    context = EVP_MD_CTX_new();
+    begun = context != NULL && EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, key) == 1;
+    fits = begun &&
+           EVP_DigestVerify(context, signature.data, signature.size, text.data, text.size) == 1;
+    EVP_MD_CTX_free(context);
+    *sure = fits || (begun && !lacks_memory());
+    return fits;
+}
+
 /* ---------------------------------------------------------------- issuing */
 
 static err_t
@@ -123,34 +159,40 @@ out:
     return err;
 }
 
-/* Sign `text` into `signature`, which has SIGNATURE_MAX bytes. */
-static err_t
-sign(const struct tokenkeys *keys, struct bytes text, uint8_t *signature, size_t *size)
+static bool
+rsa_sign(EVP_PKEY *key, struct bytes text, uint8_t *signature, size_t *size)
 {
-    EVP_MD_CTX *context;
-    bool signed_;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool done = context != NULL &&
+                EVP_DigestSignInit(context, NULL, EVP_sha256(), NULL, key) == 1 &&
+                EVP_DigestSign(context, signature, size, text.data, text.size) == 1;
+
+    EVP_MD_CTX_free(context);
+    return done;
+}
+
+/* Sign `text` into `signature`, which has SIGNATURE_MAX bytes.  *fits: see J3. */
+static err_t
+sign(const struct tokenkeys *keys, struct bytes text, uint8_t *signature, size_t *size, bool *fits)
+{
+    unsigned length = SIGNATURE_MAX;
+    bool sure = false;
 
     *size = SIGNATURE_MAX;
     if (keys->symmetric) {
-        unsigned length = SIGNATURE_MAX;
-
-        signed_ = HMAC(EVP_sha256(), keys->secret, TOKENKEYS_SECRET, text.data, text.size,
-                      signature, &length) != NULL;
+        sure = *fits = HMAC(EVP_sha256(), keys->secret, TOKENKEYS_SECRET, text.data, text.size,
+                           signature, &length) != NULL;
         *size = length;
-    } else {
-        context = EVP_MD_CTX_new();
-        signed_ = context != NULL &&
-                  EVP_DigestSignInit(context, NULL, EVP_sha256(), NULL, keys->rsa[0].key) == 1 &&
-                  EVP_DigestSign(context, signature, size, text.data, text.size) == 1;
-        EVP_MD_CTX_free(context);
+    } else if (rsa_sign(keys->rsa[0].key, text, signature, size)) {
+        *fits = rsa_fits(keys->rsa[0].key, text, (struct bytes){ signature, *size }, &sure);
     }
     /* The keys were tried when they were read: what can be wanting is memory. */
-    return signed_ ? OK : err_set(ERR_MEMORY, "could not sign a token: out of memory");
+    return sure ? OK : err_set(ERR_MEMORY, "could not sign a token: out of memory");
 }
 
-err_t
-tokens_issue(struct buf *out, const struct config *config, const struct access_principal *principal,
-    enum tokens_kind kind)
+static err_t
+issue(struct buf *out, const struct config *config, const struct access_principal *principal,
+    enum tokens_kind kind, bool *fits)
 {
     struct buf json = buf_init(TOKEN_MAX);
     const struct tokenkeys *keys;
@@ -169,11 +211,30 @@ tokens_issue(struct buf *out, const struct config *config, const struct access_p
     buf_clear(&json);
     TRY(append_claims(&json, config, principal, kind));
     TRY(append_base64url(out, buf_bytes(&json)));
-    TRY(sign(keys, (struct bytes){ out->data + start, out->size - start }, signature, &size));
+    TRY(sign(keys, (struct bytes){ out->data + start, out->size - start }, signature, &size, fits));
     TRY(buf_append_byte(out, '.'));
     TRY(append_base64url(out, (struct bytes){ signature, size }));
 out:
     buf_fini(&json);
+    return err;
+}
+
+err_t
+tokens_issue(struct buf *out, const struct config *config, const struct access_principal *principal,
+    enum tokens_kind kind)
+{
+    size_t start = out->size;
+    bool fits = false;
+    err_t err = OK;
+
+    for (int tries = 0; err == OK && !fits && tries < 2; tries++) {
+        out->size = start;
+        err = issue(out, config, principal, kind, &fits);
+        if (err == OK && !fits)
+            tokenkeys_forget(); /* J3 */
+    }
+    if (err == OK && !fits)
+        err = err_set(ERR_INTERNAL, "could not sign a token: the signature does not fit the key");
     if (err != OK)
         out->size = start;
     return err;
@@ -298,38 +359,6 @@ check_header(struct verifier *v)
     return OK;
 }
 
-/* OpenSSL's queue says why an RSA signature was not found good.  One that does not fit is told by
-   RSA; where memory is wanting it says so, or something of its own workings, or nothing. */
-static bool
-lacks_memory(void)
-{
-    unsigned long error;
-    bool lacks = false, judged = false;
-
-    while ((error = ERR_get_error()) != 0) {
-        lacks |= ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE;
-        judged |= ERR_GET_LIB(error) == ERR_LIB_RSA;
-    }
-    return lacks || !judged;
-}
-
-/* One RSA verification.  *sure false: nothing is known, memory was wanting. */
-static bool
-rsa_fits(const struct verifier *v, struct bytes text, struct bytes signature, bool *sure)
-{
-    EVP_MD_CTX *context;
-    bool begun, fits;
-
-    ERR_clear_error();
-    context = EVP_MD_CTX_new();
-    begun = context != NULL && EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, v->key) == 1;
-    fits = begun &&
-           EVP_DigestVerify(context, signature.data, signature.size, text.data, text.size) == 1;
-    EVP_MD_CTX_free(context);
-    *sure = fits || (begun && !lacks_memory());
-    return fits;
-}
-
 /* Does it fit?  One that is said not to is looked at once more, for OpenSSL does not always tell
    that memory was wanting.  Errors: ERR_MEMORY: it could not be found out. */
 static err_t
@@ -344,8 +373,8 @@ signature_fits(const struct verifier *v, struct bytes text, struct bytes signatu
                    &size) != NULL;
         *fits = sure && signature.size == size && CRYPTO_memcmp(digest, signature.data, size) == 0;
     } else {
-        *fits =
-            rsa_fits(v, text, signature, &sure) || (sure && rsa_fits(v, text, signature, &sure));
+        *fits = rsa_fits(v->key, text, signature, &sure) ||
+                (sure && rsa_fits(v->key, text, signature, &sure));
     }
     return sure ? OK : err_set(ERR_MEMORY, "could not verify a token: out of memory");
 }
