@@ -4,7 +4,8 @@
  * The processor's instruction takes three cycles to answer but can be begun every
  * cycle, so long input goes through three streams at once.  What the first stream
  * found is then moved over the bytes of the second: a CRC is linear, so "the state
- * after n more zero bytes" is four table look-ups (Adler's method).
+ * after n more zero bytes" is four table look-ups (Adler's method).  For any n it is a product
+ * with x^8n, put together from the powers x^8, x^16, x^32, …
  */
 #include "base/crc32c.h"
 
@@ -30,6 +31,7 @@
 
 /* All const after the constructor. */
 static uint32_t slices[8][256];
+static uint32_t powers[64]; /* x to the power of 8 · 2^i, reduced */
 #if HARDWARE
 static uint32_t over_long[4][256], over_short[4][256];
 #endif
@@ -161,9 +163,25 @@ fill_move(uint32_t table[4][256], size_t length)
 
 #endif
 
+/* The product of two polynomials, reduced; the highest bit is x^0. */
+static uint32_t
+multiply(uint32_t a, uint32_t b)
+{
+    uint32_t product = 0;
+
+    for (; a != 0; a <<= 1) {
+        product ^= (a & 0x80000000u) != 0 ? b : 0;
+        b = b >> 1 ^ ((b & 1) != 0 ? POLYNOMIAL : 0);
+    }
+    return product;
+}
+
 __attribute__((constructor)) static void
 choose(void)
 {
+    powers[0] = 0x80000000u >> 8;
+    for (unsigned i = 1; i < sizeof powers / sizeof *powers; i++)
+        powers[i] = multiply(powers[i - 1], powers[i - 1]);
     for (uint32_t value = 0; value < 256; value++) {
         uint32_t state = value;
 
@@ -197,4 +215,13 @@ uint32_t
 crc32c_software(uint32_t crc, const void *data, size_t size)
 {
     return ~advance_software(~crc, data, size);
+}
+
+uint32_t
+crc32c_shift(uint32_t crc, size_t size)
+{
+    for (unsigned i = 0; size != 0; i++, size >>= 1)
+        if ((size & 1) != 0)
+            crc = multiply(powers[i], crc);
+    return crc;
 }

@@ -16,6 +16,9 @@
  *       `previous` is the record before it, and its epoch is the present one or it is the WAL_EPOCH
  *       that ends the present one.
  *   D2  No byte of a file is trusted before its CRC was checked, but for sizes, which are bounded.
+ *   D3  What the search behind a bad record costs is linear in the bytes that are searched,
+ * whatever they are: clients may have written what looks like heads of large records, every few
+ * bytes.
  */
 #include "wal/wal_reader.h"
 
@@ -31,7 +34,9 @@
 #include "wal/wal_page.h"
 #include "wal/wal_segment.h"
 
-#define STEP ((size_t)256 << 10) /* read at once */
+#define STEP       ((size_t)256 << 10) /* read at once */
+#define SHORT      ((size_t)4096)      /* of which a CRC is computed as soon as put together */
+#define WINDOW_MAX ((size_t)WAL_SEGMENT_SIZE + WAL_RECORD_MAX)
 
 struct wal_reader {
     char folder[WAL_SEGMENT_PATH_MAX];
@@ -393,25 +398,99 @@ wal_reader_flushed(const struct wal_reader *reader)
     return hint.flushed;
 }
 
-/* Is there a valid record of this chain at `lsn`?  Then note what it proves. */
+/*
+ * A segment, and behind it as much of the next as its last record may reach into, in one piece.
+ * sums[i] is the CRC of the first 8·i bytes: with them the CRC of any piece is had without looking
+ * at it.  D3.
+ */
+struct window {
+    uint8_t *bytes; /* WINDOW_MAX */
+    uint32_t *sums; /* WINDOW_MAX / 8 + 1 */
+    size_t own;     /* so many of the segment were read */
+    size_t size;    /* and with those of the next */
+    bool summed;
+};
+
 static err_t
-try_at(struct wal_reader *reader, lsn_t lsn, struct finding *finding, lsn_t *next)
+window_init(struct window *window)
+{
+    *window = (struct window){ .bytes = malloc(WINDOW_MAX),
+        .sums = malloc((WINDOW_MAX / 8 + 1) * sizeof *window->sums) };
+    if (window->bytes == NULL || window->sums == NULL)
+        return err_set(ERR_MEMORY, "could not search the log: out of memory");
+    return OK;
+}
+
+static void
+window_fini(struct window *window)
+{
+    free(window->bytes);
+    free(window->sums);
+}
+
+static err_t
+window_open(struct window *window, struct wal_reader *reader, uint64_t segment, bool *found)
+{
+    size_t more = 0;
+
+    window->summed = false;
+    TRY_RETURN(turn_to(reader, segment, found));
+    if (!*found)
+        return OK;
+    TRY_RETURN(load(reader, WAL_SEGMENT_SIZE));
+    memcpy(window->bytes, reader->bytes, reader->loaded);
+    window->own = reader->loaded;
+    if (window->own == WAL_SEGMENT_SIZE)
+        TRY_RETURN(join(reader, (segment + 1) * WAL_SEGMENT_SIZE, window->bytes + WAL_SEGMENT_SIZE,
+            WAL_RECORD_MAX, &more));
+    window->size = window->own + more;
+    return OK;
+}
+
+/* The CRC of a piece; `at` and `size` are multiples of 8, and it lies in the window. */
+static uint32_t
+window_sum(struct window *window, size_t at, size_t size)
+{
+    if (size <= SHORT)
+        return crc32c(0, window->bytes + at, size);
+    if (!window->summed) {
+        window->sums[0] = 0;
+        for (size_t i = 0; i < window->size / 8; i++)
+            window->sums[i + 1] = crc32c(window->sums[i], window->bytes + 8 * i, 8);
+        window->summed = true;
+    }
+    return window->sums[(at + size) / 8] ^ crc32c_shift(window->sums[at / 8], size);
+}
+
+/* Is there a valid record of this chain at `at` in the window? */
+static bool
+is_record(struct window *window, size_t at, lsn_t lsn, const struct wal_reader *reader, lsn_t bad,
+    struct wal_format_record *head)
+{
+    uint32_t size;
+
+    memcpy(head, window->bytes + at, sizeof *head);
+    size = head->size_kind & WAL_FORMAT_SIZE_MASK;
+    if (!plausible(head) || head->epoch < reader->epoch || head->previous == 0 ||
+        head->previous > lsn - bad || at + size > window->size)
+        return false; /* the usual case, without more ado */
+    return wal_format_seal(window_sum(window, at + sizeof *head, size - sizeof *head), head, lsn) ==
+           head->crc;
+}
+
+/* If there is a valid record of this chain, note what it proves; *next: where to go on. */
+static void
+try_at(struct window *window, size_t at, lsn_t lsn, const struct wal_reader *reader,
+    struct finding *finding, lsn_t *next)
 {
     struct wal_format_record head;
     struct wal_record record;
-    struct bytes bytes;
+    struct bytes rest = { window->bytes + at, window->size - at };
 
     *next = lsn + 8;
-    if (wal_format_offset(lsn) + sizeof head <= reader->loaded) {
-        memcpy(&head, reader->bytes + wal_format_offset(lsn), sizeof head);
-        if (!plausible(&head) || head.epoch < reader->epoch)
-            return OK; /* the usual case, without more ado */
-    }
-    TRY_RETURN(fetch(reader, lsn, &bytes));
-    if (!parse(bytes, lsn, 0, reader->page_size, &record) || record.epoch < reader->epoch ||
-        record.previous < finding->bad)
-        return OK;
-    memcpy(&head, bytes.data, sizeof head);
+    if (!is_record(window, at, lsn, reader, finding->bad, &head) ||
+        !parse(rest, lsn, 0, reader->page_size, &record))
+        return;
     if (head.behind != WAL_FORMAT_BEHIND_NONE && lsn - head.behind > finding->flushed)
         finding->flushed = lsn - head.behind;
     if (finding->count++ == 0)
@@ -426,40 +505,37 @@ try_at(struct wal_reader *reader, lsn_t lsn, struct finding *finding, lsn_t *nex
     }
     finding->last = record.end;
     *next = record.end;
-    return OK;
 }
 
-/* The first place from `at` on that does not hold zeros, or the end of what is loaded: no record
+/* The first place from `at` on that does not hold zeros, or the end of the segment: no record
    begins with zeros, and most of a segment that was not reached is nothing else. */
 static size_t
-skip_zeros(const struct wal_reader *reader, size_t at)
+skip_zeros(const struct window *window, size_t at)
 {
     static const uint8_t zeros[4096];
 
-    while (
-        at + sizeof zeros <= reader->loaded && memcmp(reader->bytes + at, zeros, sizeof zeros) == 0)
+    while (at + sizeof zeros <= window->own && memcmp(window->bytes + at, zeros, sizeof zeros) == 0)
         at += sizeof zeros;
-    while (at + 8 <= reader->loaded && memcmp(reader->bytes + at, zeros, 8) == 0)
+    while (at + 8 <= window->own && memcmp(window->bytes + at, zeros, 8) == 0)
         at += 8;
     return at;
 }
 
 /* Look for valid records from `lsn` to the end of its segment; *lsn: where to go on. */
 static err_t
-search_segment(struct wal_reader *reader, lsn_t *lsn, struct finding *finding)
+search_segment(
+    struct wal_reader *reader, struct window *window, lsn_t *lsn, struct finding *finding)
 {
     uint64_t segment = wal_format_segment_of(*lsn);
     bool found;
 
-    while (wal_format_segment_of(*lsn) == segment) {
-        TRY_RETURN(turn_to(reader, segment, &found)); /* fetch may have turned to the next */
-        if (!found)
+    TRY_RETURN(window_open(window, reader, segment, &found));
+    while (found && wal_format_segment_of(*lsn) == segment) {
+        size_t at = skip_zeros(window, wal_format_offset(*lsn));
+
+        if (at >= window->own || at + sizeof(struct wal_format_record) > window->size)
             break;
-        TRY_RETURN(load(reader, WAL_SEGMENT_SIZE));
-        *lsn += skip_zeros(reader, wal_format_offset(*lsn)) - wal_format_offset(*lsn);
-        if (wal_format_segment_of(*lsn) != segment || wal_format_offset(*lsn) + 8 > reader->loaded)
-            break;
-        TRY_RETURN(try_at(reader, *lsn, finding, lsn));
+        try_at(window, at, segment * WAL_SEGMENT_SIZE + at, reader, finding, lsn);
     }
     if (wal_format_segment_of(*lsn) == segment)
         *lsn = wal_format_first(segment + 1);
@@ -471,11 +547,13 @@ static err_t
 search(struct wal_reader *reader, struct finding *finding)
 {
     uint64_t own = wal_format_segment_of(finding->bad);
-    struct wal_segment_list list;
+    struct wal_segment_list list = { NULL, 0 };
     lsn_t lsn = finding->bad + 8;
+    struct window window;
     err_t err;
 
-    TRY_RETURN(wal_segment_list(reader->folder, false, &list));
+    TRY(window_init(&window));
+    TRY(wal_segment_list(reader->folder, false, &list));
     for (size_t i = 0; i < list.count; i++) {
         bool reached = true;
         bool found;
@@ -490,10 +568,11 @@ search(struct wal_reader *reader, struct finding *finding)
         if (list.number[i] > own + 1)
             TRY(check_head(reader, &reached));
         if (found && reached)
-            TRY(search_segment(reader, &lsn, finding));
+            TRY(search_segment(reader, &window, &lsn, finding));
     }
     err = OK;
 out:
+    window_fini(&window);
     wal_segment_list_free(&list);
     return err;
 }

@@ -41,6 +41,23 @@ the_vectors_of_iscsi_are_met(void **state)
 }
 
 static void
+sums_of_two_pieces_make_that_of_both(void **state)
+{
+    static uint8_t data[70000];
+    struct rand rand;
+
+    (void)state;
+    rand_init(&rand, 2);
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)rand_u64(&rand);
+    for (size_t size = 0; size <= sizeof data; size += 1 + size / 3)
+        for (size_t cut = 0; cut <= size; cut += 1 + size / 5)
+            assert_int_equal(crc32c(0, data, size),
+                crc32c_shift(crc32c(0, data, cut), size - cut) ^ crc32c(0, data + cut, size - cut));
+    assert_int_equal(crc32c_shift(0x12345678, 0), 0x12345678);
+}
+
+static void
 instruction_and_tables_agree_at_every_length_and_offset(void **state)
 {
     static uint8_t data[20000];
@@ -91,6 +108,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_check_value_is_right),
         cmocka_unit_test(the_vectors_of_iscsi_are_met),
+        cmocka_unit_test(sums_of_two_pieces_make_that_of_both),
         cmocka_unit_test(instruction_and_tables_agree_at_every_length_and_offset),
         cmocka_unit_test(a_sum_can_be_continued),
         cmocka_unit_test(one_flipped_bit_is_noticed),

@@ -3,6 +3,8 @@
  */
 #include "walfixture.h"
 
+#include <time.h>
+
 /* Read from `from` on; yields how many records, and why it ended. */
 static uint64_t
 read_all(lsn_t from, enum wal_read_result *result)
@@ -321,6 +323,49 @@ a_damaged_head_of_a_later_segment_is_damage(void **state)
     assert_int_equal(result, WAL_READ_DAMAGED);
 }
 
+/* What a client has written that knows the log's form, in a segment that was used before. */
+static void
+fill_with_heads(lsn_t lsn, uint32_t epoch)
+{
+    enum { COUNT = 2048 };
+    static struct wal_format_record heads[COUNT];
+
+    for (unsigned i = 0; i < COUNT; i++)
+        heads[i] = (struct wal_format_record){ (uint32_t)WAL_NUMBERS << 24 | WAL_RECORD_MAX, 0, 7,
+            8, WAL_FORMAT_BEHIND_NONE, epoch, 0xbadbad };
+    while (wal_format_segment_of(lsn) == wal_format_segment_of(lsn + sizeof heads)) {
+        fixture_poke(lsn, heads, sizeof heads);
+        lsn += sizeof heads;
+    }
+}
+
+/* Ratio of the processor's time, so that it holds on any machine; by the CRC of each it was
+ * 100,000. */
+static void
+heads_of_large_records_behind_the_end_do_not_hold_up_the_search(void **state)
+{
+    static uint8_t segment[WAL_SEGMENT_SIZE];
+    enum wal_read_result result;
+    struct wal_format_record last;
+    clock_t once, all;
+    lsn_t at[6];
+
+    (void)state;
+    write_five(at);
+    fixture_peek(at[4], &last, sizeof last);
+    fill_with_heads(at[5], last.epoch);
+    once = clock();
+    for (unsigned i = 0; i < 10; i++)
+        segment[i] = (uint8_t)crc32c(i, segment, sizeof segment);
+    once = (clock() - once) / 10 + 1;
+    all = clock();
+    assert_int_equal(read_all(at[0], &result), 5);
+    all = clock() - all;
+    assert_int_equal(result, WAL_READ_TORN);
+    print_message("as long as the CRC of %ld segments\n", (long)(all / once));
+    assert_true(all / once < 5000);
+}
+
 int
 main(void)
 {
@@ -339,6 +384,7 @@ main(void)
         TEST(leftovers_of_an_end_cut_off_never_come_back),
         TEST(old_content_of_recycled_segments_is_not_read),
         TEST(a_damaged_head_of_a_later_segment_is_damage),
+        TEST(heads_of_large_records_behind_the_end_do_not_hold_up_the_search),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
