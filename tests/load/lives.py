@@ -135,8 +135,8 @@ def term_and_deaf(server):
         deaf.append(conn)
 
     def sending():
-        return sum(" find lives.large" in title for title in server.titles().values()) == len(deaf)
-    wait_for(sending, 10 * SLOW, "answers that nobody reads: %s" % server.titles())
+        return any(" find lives.large" in title for title in server.titles().values())
+    wait_for(sending, 10 * SLOW, "an answer that nobody reads: %s" % server.titles())
     server.process.send_signal(signal.SIGUSR2)  # a stray one ends nothing
     server.process.send_signal(signal.SIGUSR1)
     before = len(server.crashes())
