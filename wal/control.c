@@ -135,8 +135,7 @@ control_create(const char *data_dir, uint32_t page_size)
     rand_secure(&control.system_id, sizeof control.system_id);
     rand_secure(control.node_id, sizeof control.node_id);
     control.system_id |= 1; /* 0 means any */
-    /* Under its name it is whole from the first moment: whoever dies here leaves none that is
-     * empty. */
+    /* Under its name it is whole from the first moment: no death here leaves an empty one. */
     (void)snprintf(fresh, sizeof fresh, "%s.new", path);
     TRY(file_open(fresh, O_RDWR | O_CREAT | O_TRUNC, 0600, &fd, NULL));
     TRY(write_block(fd, fresh, &control));

@@ -17,8 +17,8 @@
  *       that ends the present one.
  *   D2  No byte of a file is trusted before its CRC was checked, but for sizes, which are bounded.
  *   D3  What the search behind a bad record costs is linear in the bytes that are searched,
- * whatever they are: clients may have written what looks like heads of large records, every few
- * bytes.
+ *       whatever they are: clients may have written what looks like heads of large records,
+ *       every few bytes.
  */
 #include "wal/wal_reader.h"
 

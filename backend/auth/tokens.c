@@ -11,7 +11,7 @@
  *       any key is used.
  *   J2  Nothing of the claims is looked at before the signature has been verified.
  *   J3  No signature leaves that does not fit.  A key for whose use memory was wanting once may
- * sign wrongly from then on (OpenSSL's blinding, half renewed): it is read anew.
+ *       sign wrongly from then on (OpenSSL's blinding, half renewed): it is read anew.
  */
 #include "backend/auth/tokens.h"
 
