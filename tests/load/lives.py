@@ -27,6 +27,15 @@ def count(server):
         return conn.ask("count", database="lives", collection="c", filter={})["count"]
 
 
+def refused_start(server, **how):
+    """A start that must fail; yields what it says."""
+    try:
+        server.start(**how)
+    except StartFailed as error:
+        return str(error)
+    raise AssertionError("it started")
+
+
 def second_server(server):
     """a second server on the same directory is refused, and says which process has it"""
     other = Server(directory=server.directory + "-2")
@@ -34,13 +43,9 @@ def second_server(server):
     try:
         other.data = server.data
         began = time.monotonic()
-        try:
-            other.start(seconds=30)
-        except StartFailed as error:
-            assert "exited with 1" in str(error), error
-            assert "Error: data directory is in use by process %d" % server.process.pid in str(error), error
-        else:
-            raise AssertionError("it started")
+        said = refused_start(other, seconds=30)
+        assert "exited with 1" in said, said
+        assert "Error: data directory is in use by process %d" % server.process.pid in said, said
         took = time.monotonic() - began
         assert took < 15 * SLOW, "refused after %.1f s" % took
     finally:
@@ -58,12 +63,8 @@ def lock_removed(server):
             os.unlink(os.path.join(server.data, "lock"))
         with Server() as other:
             other.data = server.data
-            try:
-                other.start(seconds=30)
-            except StartFailed as error:
-                assert "data directory is in use by process %d" % server.process.pid in str(error), (attempt, error)
-            else:
-                raise AssertionError("%s it started" % attempt)
+            said = refused_start(other, seconds=30)
+            assert "data directory is in use by process %d" % server.process.pid in said, (attempt, said)
     told = gneiss("stop", "--data", server.data)
     assert told.returncode == 1 and "was removed" in told.stderr, told
     add(server, "still here")
@@ -334,12 +335,8 @@ def no_control(server):
     for gone in ("", "wal"):  # with the log, without
         if gone:
             os.rename(os.path.join(server.data, gone), server.directory + "/" + gone)
-        try:
-            server.start()
-        except StartFailed as error:
-            assert "control file is missing" in str(error) and "from a copy" in str(error), error
-        else:
-            raise AssertionError("it started")
+        said = refused_start(server)
+        assert "control file is missing" in said and "from a copy" in said, said
         made = gneiss("init", server.data)
         assert made.returncode != 0, made
         if gone:
@@ -429,12 +426,8 @@ def log_unread(_server):
 def few_files(_server):
     """few open files: too few are refused, with what is needed; with little more all works, also when they run out"""
     with Server(wrapper=["prlimit", "--nofile=20"]) as other:
-        try:
-            other.start()
-        except StartFailed as error:
-            assert "20 open files" in str(error) and "ulimit -n" in str(error), error
-        else:
-            raise AssertionError("it started")
+        said = refused_start(other)
+        assert "20 open files" in said and "ulimit -n" in said, said
     with Server({"memory.shared_buffers": "16MB", "memory.work_mem": "64KB"}, wrapper=["prlimit", "--nofile=64"]) as other:
         other.start()
         conn = Mongo(other.port["mongo"], timeout=60 * SLOW)
@@ -464,12 +457,8 @@ def few_files(_server):
 def small_files(_server):
     """a limit of the size of files (ulimit -f) is an error that says so, as a full disk is, and ends no process"""
     with Server(wrapper=["prlimit", "--fsize=%d" % MIB]) as other:
-        try:
-            other.start()
-        except StartFailed as error:
-            assert "exited with 1" in str(error) and "File too large" in str(error), error
-        else:
-            raise AssertionError("it started")
+        said = refused_start(other)
+        assert "exited with 1" in said and "File too large" in said, said
     with Server({"memory.shared_buffers": "8MB"}, wrapper=["prlimit", "--fsize=%d" % (32 * MIB)]) as other:
         other.start()
         acked, refused = 0, ""
