@@ -108,6 +108,7 @@ tempfile_name(const char *folder, const char *name, uint64_t size, int *fd)
 
     TRY_RETURN(make_path(path, folder, name));
     (void)snprintf(open_as, sizeof open_as, "/proc/self/fd/%d", *fd);
+    (void)unlink(path);
     if (linkat(AT_FDCWD, open_as, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0)
         return OK;
     if (errno != ENOENT) /* of a file whose name was removed */

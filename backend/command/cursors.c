@@ -234,6 +234,7 @@ save(struct op *op, struct cursor *cursor)
     struct cursors_table_entry *entry = cursors_table_at(cursor->index);
     struct bytes next = { NULL, 0 }, outside = { NULL, 0 };
     struct buf state = buf_init(STATE_SIZE_MAX);
+    char name[SORTER_NAME_SIZE];
     err_t err;
 
     if (cursor->unread) { /* copied: saving may end what it points into */
@@ -242,7 +243,8 @@ save(struct op *op, struct cursor *cursor)
         if (next.data == NULL)
             return ERR_MEMORY;
     }
-    TRY(run_save(cursor->run, &state));
+    cursors_table_sort_name(cursor->index, name);
+    TRY(run_save(cursor->run, name, &state));
     entry->state_in_file = false;
     entry->next_size = 0;
     if (state.size <= CURSORS_TABLE_STATE_MAX) {

@@ -15,10 +15,14 @@
  *   K1  A place is TAKEN by the process whose ledger names it, PARKED by nobody, FREE in the chain.
  *   K2  A snapshot's hold belongs to the place from the moment that it stands in `hold`, and is let
  *       go of in the same critical section that takes it out.
- *   K3  A file of a place belongs to this run of the server: its name has the run's number.
+ *   K3  A file of a place, or of the sort saved in it, belongs to this run of the server: its name
+ *       has the run's number, and the place's.
+ *   K6  A file of a place that is FREE or PARKED is told of by the entry; while it is TAKEN one may
+ *       be there of which the entry knows nothing yet, or nothing any more.
  *
  * IF A PROCESS DIES with a place taken, the undertaker frees the place (release_dead): the cursor
- * is lost, its snapshot is let go of.  Inside a critical section everything is restarted.
+ * is lost, its snapshot is let go of, its files are removed by name (K6).  Inside a critical
+ * section everything is restarted, and all files go.
  */
 #include "backend/command/cursors_table.h"
 
@@ -97,6 +101,25 @@ path_of(uint32_t index, char path[PATH_MAX])
     return size > 0 && size < PATH_MAX;
 }
 
+void
+cursors_table_sort_name(uint32_t index, char name[SORTER_NAME_SIZE])
+{
+    (void)snprintf(name, SORTER_NAME_SIZE, "sort-%08x-%u", shared->run, (unsigned)index);
+}
+
+/* Whatever the entry says: K6. */
+static void
+remove_by_name(uint32_t index)
+{
+    char name[SORTER_NAME_SIZE], path[PATH_MAX];
+
+    cursors_table_sort_name(index, name);
+    if (snprintf(path, sizeof path, "%s/%s", shared->dir, name) < (int)sizeof path)
+        (void)unlink(path);
+    if (path_of(index, path))
+        (void)unlink(path);
+}
+
 static void
 remove_file(struct place *place, uint32_t index)
 {
@@ -150,8 +173,11 @@ release_dead(unsigned slot, uint64_t id, enum ledger_state state)
     lwlock_acquire(&shared->lock, LW_SHARED);
     mine = place->state == TAKEN && place->taker == slot && !mutant(MUTANT_LEFT_CURSOR);
     lwlock_release(&shared->lock);
-    if (mine)
-        empty(place, (uint32_t)id);
+    if (!mine)
+        return OK;
+    if (!mutant(MUTANT_LEFT_FILE))
+        remove_by_name((uint32_t)id);
+    empty(place, (uint32_t)id);
     return OK;
 }
 

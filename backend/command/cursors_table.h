@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backend/query/sorter.h"
 #include "base/arena.h"
 #include "base/config.h"
 #include "storage/txn/snapshot.h"
@@ -64,6 +65,10 @@ err_t cursors_table_verify(void) MUST_CHECK;
 
 /* Copy the snapshot's hold into the place: from now on it is the place's. */
 void cursors_table_keep_snapshot(uint32_t index, const struct snapshot *snapshot, uint32_t hold);
+
+/* The name for the file of a sort that is saved for this place; nobody else's, in this run or
+ * another. */
+void cursors_table_sort_name(uint32_t index, char name[SORTER_NAME_SIZE]);
 
 /* What does not fit into the place goes to a file of its own: the query, written once, and behind
    it the state and the document that was not taken, written anew each time it is parked.  Size 0:

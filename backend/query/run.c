@@ -371,7 +371,7 @@ run_resume(struct op *op, struct run *run, const struct catalog_collection *coll
 }
 
 err_t
-run_save(struct run *run, struct buf *state)
+run_save(struct run *run, const char *name, struct buf *state)
 {
     struct op op = { .arena = run->arena };
     struct head head = { .stage = (uint8_t)run->plan.stage,
@@ -386,7 +386,7 @@ run_save(struct run *run, struct buf *state)
     head.done = run->scan_done || run->id_done;
     TRY_RETURN(buf_append(state, &head, sizeof head));
     if (run->sorter != NULL)
-        return sorter_save(&op, run->sorter, state);
+        return sorter_save(&op, run->sorter, name, state);
     TRY_RETURN(close_scan(run));
     return buf_append(state, run->position.data, run->position.size);
 }

@@ -37,7 +37,8 @@ void run_end(struct run *run);
 void run_pause(struct run *run);
 err_t run_resume(
     struct op *op, struct run *run, const struct catalog_collection *collection) MUST_CHECK;
-err_t run_save(struct run *run, struct buf *state) MUST_CHECK;
+/* `name`: for the file of a sort (sorter.h), if it takes one. */
+err_t run_save(struct run *run, const char *name, struct buf *state) MUST_CHECK;
 err_t run_restore(struct op *op, const struct catalog_collection *collection,
     const struct run_query *query, const struct snapshot *snapshot, struct bytes state,
     struct run **run) MUST_CHECK;

@@ -11,7 +11,8 @@
  * INVARIANTS
  *  S1  seq grows with each row that came in; (key, seq) is the order, so it is stable.
  *  S2  A file that was given a name is removed by sorter_destroy of whoever restored it, or by
- *      sorter_forget, or when the server starts (everything in <data>/tmp is).
+ *      sorter_forget, or, as whoever saves chooses the name, by whoever buries him; at the latest
+ *      when the server starts (everything in <data>/tmp is).
  *  S3  What is read back is checked: sizes lie within the run.
  *
  * IF A PROCESS DIES: unnamed files vanish with it; named ones are S2's.
@@ -25,7 +26,7 @@
 
 #include "base/file.h"
 #include "base/mutant.h"
-#include "base/rand.h"
+#include "base/panic.h"
 #include "base/tempfile.h"
 #include "shmem/interrupt.h"
 
@@ -34,7 +35,6 @@
 #define WRITE_SIZE  (256u << 10)
 #define ROW_MAX     (64u << 20)
 #define RUNS_MAX    4096
-#define NAME_SIZE   32
 #define CHECK_EVERY 4096
 
 struct head {
@@ -72,7 +72,7 @@ struct sorter {
     struct run *run;
     size_t run_count;
     struct run *last; /* whose row was given out */
-    char name[NAME_SIZE];
+    char name[SORTER_NAME_SIZE];
     bool named;
 };
 
@@ -194,15 +194,13 @@ open_file(struct sorter *sorter)
 
 /* So that another process can open it. */
 static err_t
-give_name(struct sorter *sorter)
+give_name(struct sorter *sorter, const char *name)
 {
-    struct rand rand;
-
-    rand_init_random(&rand);
-    (void)snprintf(
-        sorter->name, sizeof sorter->name, "sort-%016llx", (unsigned long long)rand_u64(&rand));
+    invariant(strlen(name) < SORTER_NAME_SIZE);
+    (void)snprintf(sorter->name, sizeof sorter->name, "%s", name);
     TRY_RETURN(tempfile_name(sorter->folder, sorter->name, sorter->file_size, &sorter->fd));
     sorter->named = true;
+    (void)fault_pass(FAULT_TEMP_NAMED);
     return OK;
 }
 
@@ -471,18 +469,19 @@ sorter_next(
     return OK;
 }
 
-/* State: 'F', name (NAME_SIZE), from, end; or 'I' and rows. */
+/* State: 'F', name (SORTER_NAME_SIZE), from, end; or 'I' and rows. */
 static err_t
 note_file(struct sorter *sorter, uint64_t from, struct buf *state)
 {
     TRY_RETURN(buf_append_byte(state, 'F'));
-    TRY_RETURN(buf_append(state, sorter->name, NAME_SIZE));
+    TRY_RETURN(buf_append(state, sorter->name, SORTER_NAME_SIZE));
     TRY_RETURN(buf_append(state, &from, sizeof from));
     return buf_append(state, &sorter->file_size, sizeof sorter->file_size);
 }
 
 static err_t
-save_rows(struct op *op, struct sorter *sorter, struct sorter *file, struct buf *state)
+save_rows(
+    struct op *op, struct sorter *sorter, struct sorter *file, const char *name, struct buf *state)
 {
     struct buf block = buf_init(WRITE_SIZE + ROW_MAX);
     const uint8_t *bytes = NULL;
@@ -510,7 +509,7 @@ save_rows(struct op *op, struct sorter *sorter, struct sorter *file, struct buf 
     }
     if (block.size > 0)
         TRY(flush(file, &block));
-    TRY(give_name(file)); /* as late as can be: who dies before leaves nothing */
+    TRY(give_name(file, name)); /* as late as can be: who dies before leaves nothing */
     TRY(note_file(file, 0, state));
     file->named = false; /* S2: the state's from now on */
 out:
@@ -519,7 +518,7 @@ out:
 }
 
 err_t
-sorter_save(struct op *op, struct sorter *sorter, struct buf *state)
+sorter_save(struct op *op, struct sorter *sorter, const char *name, struct buf *state)
 {
     struct sorter *file;
     err_t err;
@@ -533,7 +532,7 @@ sorter_save(struct op *op, struct sorter *sorter, struct buf *state)
         return OK;
     }
     TRY_RETURN(sorter_create(sorter->folder, 0, 0, &file));
-    err = save_rows(op, sorter, file, state);
+    err = save_rows(op, sorter, file, name, state);
     sorter_destroy(file);
     return err;
 }
@@ -561,16 +560,16 @@ restore_file(struct sorter *sorter, struct bytes state)
 {
     char path[4200];
 
-    if (state.size != NAME_SIZE + 16 || memchr(state.data, 0, NAME_SIZE) == NULL ||
-        memchr(state.data, '/', NAME_SIZE) != NULL)
+    if (state.size != SORTER_NAME_SIZE + 16 || memchr(state.data, 0, SORTER_NAME_SIZE) == NULL ||
+        memchr(state.data, '/', SORTER_NAME_SIZE) != NULL)
         return err_set(ERR_CORRUPT, "the state of a sort is damaged");
     sorter->run = calloc(1, sizeof *sorter->run);
     if (sorter->run == NULL)
         return err_set(ERR_MEMORY, "could not take up a sort: out of memory");
     sorter->run_count = 1;
-    memcpy(sorter->name, state.data, NAME_SIZE);
-    memcpy(&sorter->run->at, state.data + NAME_SIZE, 8);
-    memcpy(&sorter->run->end, state.data + NAME_SIZE + 8, 8);
+    memcpy(sorter->name, state.data, SORTER_NAME_SIZE);
+    memcpy(&sorter->run->at, state.data + SORTER_NAME_SIZE, 8);
+    memcpy(&sorter->run->end, state.data + SORTER_NAME_SIZE + 8, 8);
     sorter->file_size = sorter->run->end;
     if (sorter->run->at > sorter->run->end)
         return err_set(ERR_CORRUPT, "the state of a sort is damaged");
@@ -605,9 +604,9 @@ sorter_forget(const char *folder, struct bytes state)
 {
     char path[4200];
 
-    if (state.size != 1 + NAME_SIZE + 16 || state.data[0] != 'F' ||
-        memchr(state.data + 1, 0, NAME_SIZE) == NULL ||
-        memchr(state.data + 1, '/', NAME_SIZE) != NULL)
+    if (state.size != 1 + SORTER_NAME_SIZE + 16 || state.data[0] != 'F' ||
+        memchr(state.data + 1, 0, SORTER_NAME_SIZE) == NULL ||
+        memchr(state.data + 1, '/', SORTER_NAME_SIZE) != NULL)
         return;
     file_path(folder, (const char *)state.data + 1, path, sizeof path);
     (void)unlink(path);

@@ -16,6 +16,8 @@
 #include "base/op.h"
 #include "base/types.h"
 
+#define SORTER_NAME_SIZE 32 /* of a file's name, NUL included */
+
 struct sorter;
 
 /* limit 0: all.  `folder` is where temporary files go; copied. */
@@ -30,8 +32,11 @@ err_t sorter_finish(struct op *op, struct sorter *sorter) MUST_CHECK;
 err_t sorter_next(struct op *op, struct sorter *sorter, struct bytes *document, struct row_id *root,
     bool *found) MUST_CHECK;
 
-/* What is left, as bytes; afterwards the sorter can only be destroyed. */
-err_t sorter_save(struct op *op, struct sorter *sorter, struct buf *state) MUST_CHECK;
+/* What is left, as bytes; afterwards the sorter can only be destroyed.  If it takes a file, its
+   name is `name`, shorter than SORTER_NAME_SIZE; one of a restored sorter keeps the name that it
+   has. */
+err_t sorter_save(
+    struct op *op, struct sorter *sorter, const char *name, struct buf *state) MUST_CHECK;
 err_t sorter_restore(const char *folder, struct bytes state, struct sorter **sorter) MUST_CHECK;
 /* Give up a saved state: its file is removed. */
 void sorter_forget(const char *folder, struct bytes state);

@@ -5,6 +5,7 @@ Each check has a session of each language open, and looks whether they live on (
 undertaker's business) or end (everything was restarted), as postmaster/README.md says.
 """
 import contextlib
+import glob
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import disk  # noqa: E402
 from server import FULL, SLOW, Checks, Server, wait_for  # noqa: E402
-from wire import Json, Mongo, Refused, connect, message, section0  # noqa: E402
+from wire import Closed, Json, Mongo, Refused, connect, message, section0  # noqa: E402
 
 ROUNDS = 20 if FULL else 2
 WORKERS = ("checkpointer", "wal writer", "buffer writer", "autovacuum", "undertaker")
@@ -388,6 +389,30 @@ def killed_op(server):
         assert holder.receive()[1]["n"] == 1
 
 
+def saved_sorts(server):
+    """a backend killed while it saves a sort for the next batch, or goes on with a saved one: no file is left"""
+    def files():
+        return glob.glob(os.path.join(server.data, "tmp", "*"))
+
+    find = {"find": "sorted", "sort": {"p": 1}, "batchSize": 2}
+    with Mongo(server.port["mongo"]) as conn:
+        conn.ask({"insert": "sorted", "documents": [{"p": "%04d" % n * 250} for n in range(500)]}, "deaths")
+        cursor = conn.ask(find, "deaths")["cursor"]["id"]
+        assert len(files()) == 1, files()
+        conn.ask({"killCursors": "sorted", "cursors": [cursor]}, "deaths")
+    with Bystanders(server) as others:
+        for point, more in (("TEMP_NAMED", False), ("TEMP_READ", True)):
+            with Mongo(server.port["mongo"]) as victim, Mongo(server.port["mongo"]) as admin:
+                request = find
+                if more:
+                    request = {"getMore": victim.ask(find, "deaths")["cursor"]["id"], "collection": "sorted"}
+                admin.ask({"faultPoint": point + "=kill:1:backend"}, "admin")
+                with contextlib.suppress(Closed):
+                    raise AssertionError("%s: it lives, and answers %s" % (point, victim.ask(request, "deaths")))
+            wait_for(lambda: not files(), 5 * SLOW, "%s: no file is left of %s" % (point, files()))
+        others.unharmed()
+
+
 def can_crash(server):
     with Mongo(server.port["mongo"]) as conn:
         try:
@@ -404,7 +429,7 @@ def main():
         tests = [workers, dead_undertaker, stopped_undertaker, stopped_workers, quit_one, oom_order, policies]
         if can_crash(server):
             WAYS.extend(["segv", "bus", "abort", "overflow"])
-            tests += [in_doubt, left_quietly, stopped, many_at_once, dead_undertakers, killed_op]
+            tests += [in_doubt, left_quietly, stopped, many_at_once, dead_undertakers, killed_op, saved_sorts]
             why = disk.why_not("ext4")
             if why:
                 print("# skipped: a disk that stands still: " + why)

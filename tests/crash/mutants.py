@@ -346,6 +346,7 @@ FINDERS = {
     "LEFT_COMMIT": Race(flushed_commit),
     "LEFT_SNAPSHOT": Cells("ROW_PUT=kill"),
     "LEFT_CURSOR": Race(lost_cursor),
+    "LEFT_FILE": Program("deaths.py", "saved_sorts"),
     "LEFT_PLACE": Unit("storage/txn/test_txn_many"),
     "LEFT_EDGE": Unit("storage/txn/test_txn_many"),
     "LEFT_CATALOG": Race(unseen_drop),

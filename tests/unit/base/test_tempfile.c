@@ -107,6 +107,29 @@ a_file_whose_name_was_removed_is_copied(void **state)
 }
 
 static void
+a_name_that_is_there_is_taken_over(void **state)
+{
+    char path[100];
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/given", folder);
+    for (uint8_t i = 0; i < 2; i++) {
+        int fd, other;
+
+        assert_int_equal(tempfile_open(folder, &fd), OK);
+        assert_int_equal(file_write(fd, folder, &i, 1, 0, FAULT_TEMP_WRITE), OK);
+        assert_int_equal(tempfile_name(folder, "given", 1, &fd), OK);
+        assert_int_equal(names_there(), 1);
+        assert_int_equal(file_open(path, O_RDONLY, 0, &other, NULL), OK);
+        assert_int_equal(file_read(other, path, back, 1, 0, NULL, FAULT_TEMP_READ), OK);
+        assert_int_equal(back[0], i);
+        file_close(other);
+        file_close(fd);
+    }
+    assert_int_equal(unlink(path), 0);
+}
+
+static void
 a_missing_folder_is_an_error(void **state)
 {
     int fd;
@@ -154,6 +177,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_file_without_a_name_may_get_one),
         TEST(a_file_whose_name_was_removed_is_copied),
+        TEST(a_name_that_is_there_is_taken_over),
         TEST(a_missing_folder_is_an_error),
 #ifdef GNEISS_FAULTS
         TEST(without_o_tmpfile_it_is_the_same),

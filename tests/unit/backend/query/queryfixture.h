@@ -59,7 +59,7 @@ query_drain(const struct catalog_collection *collection, const struct run_query 
         if (every == 0 || answer->count % every != 0)
             continue;
         buf_clear(&state);
-        TRY(run_save(*run, &state));
+        TRY(run_save(*run, "sort-test", &state));
         run_end(*run);
         *run = NULL;
         TRY(run_restore(&fixture_op, collection, query, snapshot, buf_bytes(&state), run));

@@ -217,7 +217,7 @@ a_forgotten_state_leaves_no_file(void **state)
     catalog_enter();
     OKAY(run_begin(&fixture_op, fixture_find("big"), &query, txn_snapshot(txn), &run));
     OKAY(run_next(&fixture_op, run, &document, &root, &found));
-    OKAY(run_save(run, &saved));
+    OKAY(run_save(run, "sort-test", &saved));
     run_end(run);
     assert_int_equal(temporary_files(), 1);
     run_forget(buf_bytes(&saved));
@@ -275,7 +275,7 @@ batches(const char *name, const struct run_query *query, bool save, void (*betwe
     for (unsigned batch = 0; found; batch++) {
         if (save) {
             buf_clear(&saved);
-            TRY(run_save(run, &saved));
+            TRY(run_save(run, "sort-test", &saved));
             run_end(run);
             run = NULL;
         } else
