@@ -3,6 +3,11 @@
  *
  * `in` is compacted only when a receive needs the room, so slices into it stay valid while a
  * batch of pipelined requests is handled.
+ *
+ * INVARIANTS
+ *   N1  What a client hears is a beginning of the replies made for it: after a flush that failed
+ *       nothing more is sent, not even why.
+ *   N2  A session that is to TERMINATE does not sleep in sending, whoever has cleared the latch.
  */
 #include "backend/session/conn.h"
 
@@ -40,7 +45,7 @@ conn_open(struct conn *conn, int fd, size_t in_limit, size_t out_limit)
     buf_clear(&conn->in);
     buf_clear(&conn->out);
     conn->taken = 0;
-    conn->ended = conn->filled = false;
+    conn->ended = conn->filled = conn->torn = false;
     conn->quick_ack = false;
     net_set_nodelay(fd);
     net_set_keepalive(fd, KEEPALIVE_IDLE_SECS, KEEPALIVE_INTERVAL_SECS, KEEPALIVE_COUNT);
@@ -54,6 +59,26 @@ conn_open(struct conn *conn, int fd, size_t in_limit, size_t out_limit)
     }
     net_format(&address, conn->peer);
     conn->loopback = net_is_loopback(&address);
+    return OK;
+}
+
+/* Sleep until the socket may take more, or something is wanted of this process. */
+static err_t
+await_room(struct conn *conn, int64_t stall_ns)
+{
+    int64_t until_ns = clock_now_ns() + stall_ns;
+    int ready;
+    bool set;
+
+    if (interrupt_pending(INTERRUPT_TERMINATE)) /* N2 */
+        return err_set(ERR_TERMINATED, "the session was ended");
+    proc_wait_begin(WAIT_SEND, 0);
+    ready = latch_wait_fd(conn->fd, POLLOUT, until_ns, &set);
+    proc_wait_end();
+    if (set)
+        latch_clear();
+    if (ready == 0 && clock_now_ns() >= until_ns)
+        return err_set(ERR_HOST_UNREACHABLE, "%s does not take its replies", conn->peer);
     return OK;
 }
 
@@ -79,26 +104,13 @@ send_all(struct conn *conn, int64_t stall_ns)
                 ERR_HOST_UNREACHABLE, "could not send to %s: %s", conn->peer, strerror(errno));
             break;
         }
-        {
-            bool set;
-            int64_t until_ns = clock_now_ns() + stall_ns;
-            int ready = latch_wait_fd(conn->fd, POLLOUT, until_ns, &set);
-
-            if (set) {
-                latch_clear();
-                if (interrupt_pending(INTERRUPT_TERMINATE)) {
-                    err = err_set(ERR_TERMINATED, "the session was ended");
-                    break;
-                }
-            }
-            if (ready == 0 && clock_now_ns() >= until_ns) {
-                err = err_set(ERR_HOST_UNREACHABLE, "%s does not take its replies", conn->peer);
-                break;
-            }
-        }
+        err = await_room(conn, stall_ns);
+        if (err != OK)
+            break;
     }
     counters_add(COUNTER_BYTES_WRITTEN, sent);
     buf_clear(&conn->out);
+    conn->torn = conn->torn || err != OK; /* N1 */
     return err;
 }
 
@@ -122,7 +134,7 @@ conn_close(struct conn *conn)
 {
     if (conn->fd < 0)
         return;
-    if (conn->out.size > 0 && send_all(conn, CLOSE_STALL_NS) == OK)
+    if (!conn->torn && conn->out.size > 0 && send_all(conn, CLOSE_STALL_NS) == OK)
         (void)shutdown(conn->fd, SHUT_WR);
     (void)close(conn->fd);
     conn->fd = -1;

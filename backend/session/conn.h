@@ -21,6 +21,7 @@ struct conn {
     size_t taken;
     struct buf out; /* to be sent */
     bool ended;     /* the client will send no more */
+    bool torn;      /* replies were dropped, maybe in their middle: nothing may follow */
     bool filled;    /* the last receive took all that there was room for */
     bool quick_ack; /* re-arm TCP_QUICKACK after each receive */
     bool loopback;
@@ -29,8 +30,8 @@ struct conn {
 
 /* Take over an accepted socket (blocking).  Closes it on error. */
 err_t conn_open(struct conn *conn, int fd, size_t in_limit, size_t out_limit) MUST_CHECK;
-/* Send what is left (waiting at most a second), close, keep the buffers' memory up to 64 KiB for
- * the next. */
+/* Send what is left (waiting at most a second), unless a flush has failed; close, keep the buffers'
+ * memory up to 64 KiB for the next. */
 void conn_close(struct conn *conn);
 void conn_fini(struct conn *conn); /* and give the memory back */
 
@@ -53,7 +54,9 @@ conn_take(struct conn *conn, size_t size)
    would exceed its limit. */
 err_t conn_receive(struct conn *conn, size_t want, int64_t until_ns) MUST_CHECK;
 
-/* Send all of `out`.  Waits for a slow client as long as it takes some bytes every 60 s. */
+/* Send all of `out`.  Waits for a slow client as long as it takes some bytes every 60 s.  Errors:
+   ERR_HOST_UNREACHABLE, ERR_TERMINATED: what was not sent is dropped, the connection can only be
+   closed. */
 err_t conn_flush(struct conn *conn) MUST_CHECK;
 /* Send if `out` has become large; called between replies of a pipeline. */
 err_t conn_flush_if_large(struct conn *conn) MUST_CHECK;
