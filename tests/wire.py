@@ -88,8 +88,8 @@ class Connection:
 
 
 class Text(Connection):
-    def __init__(self, port, login=True, database=None, timeout=30):
-        super().__init__(port, timeout)
+    def __init__(self, port, login=True, database=None, timeout=30, buffers=None):
+        super().__init__(port, timeout, buffers)
         self.banner = self.line()
         if not self.banner.startswith(b"+"):
             raise Refused(self.banner.decode().strip())
@@ -125,8 +125,8 @@ class Text(Connection):
 
 
 class Json(Connection):
-    def __init__(self, port, timeout=30):
-        super().__init__(port, timeout)
+    def __init__(self, port, timeout=30, buffers=None):
+        super().__init__(port, timeout, buffers)
         self.count = 0
 
     def receive(self):
@@ -168,8 +168,8 @@ def section1(name, documents):
 
 
 class Mongo(Connection):
-    def __init__(self, port, timeout=30):
-        super().__init__(port, timeout)
+    def __init__(self, port, timeout=30, buffers=None):
+        super().__init__(port, timeout, buffers)
         self.count = 0
 
     def receive(self):

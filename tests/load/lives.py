@@ -2,13 +2,18 @@
 """Starting and ending: second servers, TERM with sessions open, HUP, QUIT, kill -9 of all and of the
 postmaster alone, bad settings, a copied directory; narrow limits, and a log that nobody reads."""
 import base64
+import contextlib
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
+
+import bson
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from server import FULL, MIB, SLOW, Checks, Server, StartFailed, gneiss, wait_for  # noqa: E402
@@ -122,33 +127,105 @@ def term_under_load(server):
     return "%d acknowledged" % len(acked)
 
 
+LARGE = message(section0({"find": "large", "batchSize": 350, "singleBatch": True, "$db": "lives"}))
+
+
+def take(conn, size):
+    """So many bytes of what it is sent, or all if the server closes before."""
+    heard = bytearray()
+    while len(heard) < size:
+        data = conn.sock.recv(min(1 << 20, size - len(heard)))
+        if not data:
+            break
+        heard += data
+    return bytes(heard)
+
+
+def peer(conn):
+    return "127.0.0.1:%d" % conn.sock.getsockname()[1]
+
+
+def sessions(server, peers, sending=False):
+    """The pids of the sessions that serve these clients; with `sending`, of those that wait for theirs to read.
+    currentOp says that; a title does not, for the command is over when its answer is sent: a title names the find
+    only while the answer is being made."""
+    with Mongo(server.port["mongo"]) as admin:
+        return sorted(op["pid"] for op in admin.ask({"currentOp": 1, "$all": True}, "admin")["inprog"]
+                      if op.get("client") in peers and
+                      (not sending or op.get("waitsFor", {}).get("what") == "client to read"))
+
+
+@contextlib.contextmanager
+def deaf_clients(server, count=3):
+    """Clients that ask for 14 MB and do not read, each with a session that sleeps in sending; and the whole answer.
+    Their sockets' buffers are small and of a fixed size: else the kernel may let them grow until all is taken."""
+    documents = [{"_id": n, "t": "%05d" % n * 8000} for n in range(350)]
+    with Mongo(server.port["mongo"], timeout=60 * SLOW) as conn:
+        conn.ask({"drop": "large"}, "lives")
+        conn.ask({"insert": "large", "documents": documents}, "lives")
+    with Mongo(server.port["mongo"], timeout=60 * SLOW) as conn:
+        conn.send(LARGE)
+        answer = take(conn, 4)
+        answer += take(conn, struct.unpack("<i", answer)[0] - 4)
+        assert bson.decode(answer[21:])["cursor"]["firstBatch"] == documents
+    with contextlib.ExitStack() as stack:
+        conns = [stack.enter_context(Mongo(server.port["mongo"], timeout=60 * SLOW, buffers=65536)) for _ in range(count)]
+        for conn in conns:
+            conn.send(LARGE)
+        peers = {peer(conn) for conn in conns}
+        wait_for(lambda: len(sessions(server, peers, sending=True)) == count, 10 * SLOW, "answers that nobody reads")
+        yield conns, answer
+
+
 def term_and_deaf(server):
     """TERM while clients do not read their answers: after server.shutdown_timeout_secs it ends in order all the same"""
     server.settings["server.shutdown_timeout_secs"] = 1
     server.write_config()
     server.process.send_signal(signal.SIGHUP)
-    deaf = []
-    with Mongo(server.port["mongo"], timeout=60 * SLOW) as conn:
-        conn.ask({"insert": "large", "documents": [{"_id": n, "t": "x" * 40000} for n in range(350)]}, "lives")
-    for _ in range(3):
-        conn = Mongo(server.port["mongo"])
-        conn.send(message(section0({"find": "large", "batchSize": 350, "$db": "lives"})))
-        deaf.append(conn)
-
-    def sending():
-        return any(" find lives.large" in title for title in server.titles().values())
-    wait_for(sending, 10 * SLOW, "an answer that nobody reads: %s" % server.titles())
-    server.process.send_signal(signal.SIGUSR2)  # a stray one ends nothing
-    server.process.send_signal(signal.SIGUSR1)
-    before = len(server.crashes())
-    code = server.stop()
-    said = server.crashes()[before:]
-    for conn in deaf:
-        conn.close()
+    with deaf_clients(server) as (deaf, answer):
+        server.process.send_signal(signal.SIGUSR2)  # a stray one ends nothing
+        server.process.send_signal(signal.SIGUSR1)
+        before = len(server.crashes())
+        code = server.stop()
+        said = server.crashes()[before:]
+        heard = [take(conn, 2 * len(answer)) for conn in deaf]
     del server.settings["server.shutdown_timeout_secs"]
     server.start()
     assert code == 0 and not said, (code, said)
     assert any("had been closed in order" in line for line in server.log().splitlines()[-8:]), server.tail(8)
+    for one in heard:  # what was on its way, and nothing behind it
+        assert 0 < len(one) < len(answer) and answer.startswith(one), "%d of %d bytes" % (len(one), len(answer))
+
+
+def reload_and_deaf(server):
+    """HUP changes nothing for a session that sends: it goes on, and its client hears the whole answer"""
+    with deaf_clients(server) as (deaf, answer):
+        peers = {peer(conn) for conn in deaf}
+        victims = sessions(server, peers, sending=True)
+        reloads = server.log().count("configuration reloaded")
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: server.log().count("configuration reloaded") > reloads, 5 * SLOW, "reloaded")
+        for pid in victims:
+            os.kill(pid, signal.SIGHUP)
+        wait_for(lambda: sessions(server, peers, sending=True) == victims, 5 * SLOW, "they are sending still")
+        for conn in deaf:
+            assert take(conn, len(answer)) == answer
+            conn.ping()
+
+
+def deaf_and_gone(server):
+    """a client that does not read and is gone ends its session at once; one that has only ended its half hears all"""
+    with deaf_clients(server, 4) as (deaf, answer):
+        closed, reset, ended, half = deaf
+        reset.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        ended.sock.shutdown(socket.SHUT_WR)
+        half.sock.shutdown(socket.SHUT_WR)
+        assert len(sessions(server, {peer(conn) for conn in deaf}, sending=True)) == 4
+        leaving = {peer(conn) for conn in (closed, reset, ended)}
+        for conn in (closed, reset, ended):
+            conn.close()
+        wait_for(lambda: not sessions(server, leaving), 5 * SLOW, "the sessions of those that are gone have ended")
+        assert take(half, 2 * len(answer)) == answer  # and then the session ends
 
 
 def term_and_death(server):
@@ -505,14 +582,19 @@ def fresh_size(_server):
         return "%.1f MiB" % (size / (1 << 20))
 
 
+TESTS = (
+    second_server, lock_removed, told_at_term, term_under_load, term_and_deaf, reload_and_deaf, deaf_and_gone,
+    term_and_death, term_twice_and_int, quit_at_once, reload, kill_all, kill_postmaster, kill_workers,
+    told_at_any_moment, copied, no_control, refused_starts, log_unread, few_files, small_files, no_password,
+    fresh_size)
+
+
 def main():
     checks = Checks()
     with Server({"memory.shared_buffers": "8MB"}) as server:
         server.start()
         add(server, "first")
-        for test in (second_server, lock_removed, told_at_term, term_under_load, term_and_deaf, term_and_death, term_twice_and_int, quit_at_once, reload,
-                     kill_all, kill_postmaster, kill_workers, told_at_any_moment, copied, no_control, refused_starts, log_unread, few_files, small_files, no_password,
-                     fresh_size):
+        for test in TESTS:
             if not checks.run(test, server) and (server.process is None or server.process.poll() is not None):
                 server.kill()
                 server.start()
