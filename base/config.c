@@ -691,13 +691,16 @@ is_equal(const struct config *a, const struct config *b, const struct row *row)
 err_t
 config_reload(struct config *running, const struct config *fresh)
 {
-    for (const struct row *row = rows; row < rows + ROWS; row++) {
-        if (is_equal(running, fresh, row))
-            continue;
-        if (row->when == RELOAD)
+    for (const struct row *row = rows; row < rows + ROWS; row++)
+        if (row->when == RELOAD && !is_equal(running, fresh, row))
             TRY_RETURN(copy_value(running, fresh, row));
-        else
-            log_warn("%s has changed; it takes effect at the next start", row->key);
-    }
     return OK;
+}
+
+void
+config_warn_unchanged(const struct config *running, const struct config *fresh)
+{
+    for (const struct row *row = rows; row < rows + ROWS; row++)
+        if (!is_equal(running, fresh, row))
+            log_warn("%s has changed; it takes effect at the next start", row->key);
 }

@@ -57,5 +57,7 @@ struct config_entry config_entry(size_t index);
 void config_format(const struct config *config, size_t index, char *text, size_t size);
 /* Take over what may change at run time. */
 err_t config_reload(struct config *running, const struct config *fresh) MUST_CHECK;
+/* Warn of what differs still.  For one process to say: all reload. */
+void config_warn_unchanged(const struct config *running, const struct config *fresh);
 
 #endif

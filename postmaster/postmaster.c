@@ -468,6 +468,7 @@ reload(void)
         log_error("the configuration stays as it is: %s", err_message());
     } else {
         pm.options->apply(pm.options->config);
+        config_warn_unchanged(pm.options->config, fresh);
         log_info("configuration reloaded");
     }
     config_destroy(fresh);

@@ -156,7 +156,9 @@ wait_and_serve(const struct backend_env *env, struct session *session, int epoll
 int
 backend_run(const struct backend_env *env)
 {
-    struct session session = { .config = env->config, .place = env->place, .conn.fd = -1 };
+    struct session session = {
+        .config = env->config, .place = env->place, .conn = { .fd = -1, .reload = env->reload }
+    };
     int64_t sessions = 0;
     int epoll_fd;
 

@@ -231,6 +231,16 @@ receive_later(struct conn *conn, int64_t until_ns, bool *got)
     return receive_at_once(conn, got);
 }
 
+/* At once, not when the session is over: a driver keeps its connections for days. */
+static void
+reload_if_told(const struct conn *conn)
+{
+    if (conn->reload != NULL && interrupt_pending(INTERRUPT_RELOAD)) {
+        interrupt_clear(INTERRUPT_RELOAD);
+        conn->reload();
+    }
+}
+
 /* Is it worth asking before sleeping?  A client that waits for its answer has sent nothing more. */
 static bool
 likely_there(const struct conn *conn)
@@ -246,6 +256,7 @@ conn_receive(struct conn *conn, size_t want, int64_t until_ns)
     bool got = false;
 
     TRY_RETURN(conn_flush(conn));
+    reload_if_told(conn);
     TRY_RETURN(make_room(conn, want));
     if (look)
         TRY_RETURN(receive_at_once(conn, &got));
@@ -254,6 +265,7 @@ conn_receive(struct conn *conn, size_t want, int64_t until_ns)
         if (interrupt_pending(INTERRUPT_SHUTDOWN))
             return err_set(ERR_SHUTDOWN, "server is shutting down");
         TRY_RETURN(receive_later(conn, until_ns, &got));
+        reload_if_told(conn);
     }
     return OK;
 }

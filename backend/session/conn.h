@@ -25,6 +25,7 @@ struct conn {
     bool filled;    /* the last receive took all that there was room for */
     bool quick_ack; /* re-arm TCP_QUICKACK after each receive */
     bool loopback;
+    void (*reload)(void);    /* reread the configuration; may be NULL; outlives connections */
     char peer[NET_TEXT_MAX]; /* "127.0.0.1:5123" */
 };
 
@@ -48,6 +49,7 @@ conn_take(struct conn *conn, size_t size)
 }
 
 /* Send `out`, then wait for at least one more byte, an interrupt or `until_ns` (0: for ever).
+   Between requests, so the place to `reload` when that is wanted, before anything is handled.
    `want`: how many bytes are needed in all from `taken` on, if known (0: not), so that the buffer
    grows at once. Sets `ended` at end of input.  Errors: ERR_HOST_UNREACHABLE: the client is gone;
    ERR_MAX_TIME: `until_ns`; ERR_TERMINATED, ERR_SHUTDOWN, ERR_INTERRUPTED; ERR_TOO_LARGE: `in`

@@ -144,7 +144,7 @@ answer_too_long(struct talk *talk)
     err_t err;
 
     session_request_begin(talk->session, "unreadable");
-    err = jsonline_too_long(&talk->decoded, (size_t)talk->session->config->json_max_request_bytes);
+    err = jsonline_too_long(&talk->decoded, talk->framer.limit - LINE_END);
     if (err == OK)
         err = put_error(talk, unknown_id, buf_bytes(&talk->decoded), JSONREPLY_NO_TIME);
     session_request_end(talk->session);

@@ -127,6 +127,13 @@ def term_under_load(server):
     return "%d acknowledged" % len(acked)
 
 
+def hup(server, says="configuration reloaded"):
+    """HUP, and wait until the postmaster has said so."""
+    before = server.log().count(says)
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: server.log().count(says) > before, 5 * SLOW, says)
+
+
 LARGE = message(section0({"find": "large", "batchSize": 350, "singleBatch": True, "$db": "lives"}))
 
 
@@ -181,7 +188,7 @@ def term_and_deaf(server):
     """TERM while clients do not read their answers: after server.shutdown_timeout_secs it ends in order all the same"""
     server.settings["server.shutdown_timeout_secs"] = 1
     server.write_config()
-    server.process.send_signal(signal.SIGHUP)
+    hup(server)
     with deaf_clients(server) as (deaf, answer):
         server.process.send_signal(signal.SIGUSR2)  # a stray one ends nothing
         server.process.send_signal(signal.SIGUSR1)
@@ -202,9 +209,7 @@ def reload_and_deaf(server):
     with deaf_clients(server) as (deaf, answer):
         peers = {peer(conn) for conn in deaf}
         victims = sessions(server, peers, sending=True)
-        reloads = server.log().count("configuration reloaded")
-        server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: server.log().count("configuration reloaded") > reloads, 5 * SLOW, "reloaded")
+        hup(server)
         for pid in victims:
             os.kill(pid, signal.SIGHUP)
         wait_for(lambda: sessions(server, peers, sending=True) == victims, 5 * SLOW, "they are sending still")
@@ -276,29 +281,34 @@ def quit_at_once(server):
 
 
 def reload(server):
-    """HUP reloads what can change; a bad file changes nothing; sessions live on"""
+    """HUP reloads what can change, for sessions that live on too; a bad file changes nothing; the rest is told once"""
+    def cursor_timeout(conn):
+        return conn.ask({"getParameter": 1, "cursorTimeoutMillis": 1}, "admin")["cursorTimeoutMillis"]
     with Mongo(server.port["mongo"]) as conn:
-        conn.ping()
-        server.settings["log.level"] = "debug"
+        assert cursor_timeout(conn) == 600000
+        changed = {"log.level": "debug", "mongo.cursor_timeout_secs": 77, "server.max_connections": 99}
+        kept = {key: server.settings[key] for key in changed if key in server.settings}
+        server.settings.update(changed)
         server.write_config()
-        server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "configuration reloaded" in server.log(), 3 * SLOW, "reloaded")
+        hup(server)
 
         def tells_more():  # a backend that had not heard of it yet may serve the first
             with connect(server, "json") as other:
                 other.ping()
             return '"level":"debug"' in server.log()
         wait_for(tells_more, 3 * SLOW, "debug lines")
+        wait_for(lambda: cursor_timeout(conn) == 77000, 3 * SLOW, "the old session has reloaded")
+        assert server.log().count("server.max_connections has changed") == 1
         with open(server.config_path(), "a", encoding="utf-8") as out:
             out.write("[memory\nwork_mem = nonsense\n")
-        server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "the configuration stays as it is" in server.log(), 3 * SLOW, "told")
-        conn.ping()
-        server.settings["log.level"] = "info"
+        hup(server, "the configuration stays as it is")
+        assert cursor_timeout(conn) == 77000
+        for key in changed:
+            del server.settings[key]
+        server.settings.update(kept)
         server.write_config()
-        server.process.send_signal(signal.SIGHUP)
-        time.sleep(0.2)
-        conn.ping()
+        hup(server)
+        wait_for(lambda: cursor_timeout(conn) == 600000, 3 * SLOW, "and once more")
     assert server.process.poll() is None
 
 
