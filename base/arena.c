@@ -71,6 +71,12 @@ arena_destroy(struct arena *arena)
 }
 
 void
+arena_set_ceiling(struct arena *arena, size_t ceiling)
+{
+    arena->ceiling = ceiling;
+}
+
+void
 arena_reset(struct arena *arena)
 {
     struct chunk *oldest = arena->newest;
@@ -130,8 +136,8 @@ arena_alloc(struct arena *arena, size_t size)
     struct chunk *chunk = arena->newest;
     void *memory;
 
-    if (rounded < size || rounded > arena->ceiling - arena->total ||
-        fault_pass(FAULT_ARENA_TAKE) == FAULT_ERROR) {
+    if (rounded < size || arena->total > arena->ceiling ||
+        rounded > arena->ceiling - arena->total || fault_pass(FAULT_ARENA_TAKE) == FAULT_ERROR) {
         (void)err_set(ERR_MEMORY, "%s needs more than its limit of %zu bytes of memory",
             arena->name, arena->ceiling);
         return NULL;

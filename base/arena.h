@@ -18,6 +18,8 @@ struct arena;
 /* Make an arena that will hand out at most `ceiling` bytes.  NULL: out of memory (error set). */
 struct arena *arena_create(const char *name, size_t ceiling);
 void arena_destroy(struct arena *arena); /* NULL: nothing */
+/* From now on; what is handed out stays, should it be more. */
+void arena_set_ceiling(struct arena *arena, size_t ceiling);
 
 /* Forget everything handed out; keeps the first chunk (up to 256 KiB) for the next request. */
 void arena_reset(struct arena *arena);

@@ -470,9 +470,9 @@ reload(void)
         pm.options->apply(pm.options->config);
         config_warn_unchanged(pm.options->config, fresh);
         log_info("configuration reloaded");
+        children_signal_all(SIGHUP);
     }
     config_destroy(fresh);
-    children_signal_all(SIGHUP);
 }
 
 static void

@@ -37,6 +37,7 @@ session_request_begin(struct session *session, const char *verb)
     session->op.verb = verb;
     session->op.deadline_ns = 0;
     session->op.waits_since_ns = 0;
+    arena_set_ceiling(session->op.arena, (size_t)session->config->session_memory_max);
     log_context.cmd = verb;
     if (!session->heard) {
         session->heard = true;

@@ -284,9 +284,17 @@ def reload(server):
     """HUP reloads what can change, for sessions that live on too; a bad file changes nothing; the rest is told once"""
     def cursor_timeout(conn):
         return conn.ask({"getParameter": 1, "cursorTimeoutMillis": 1}, "admin")["cursorTimeoutMillis"]
-    with Mongo(server.port["mongo"]) as conn:
+
+    def insert_much(conn):  # of its memory this takes between 64 and 128 MiB
+        try:
+            return conn.ask("insert_many", database="lives", collection="much", documents=[{"t": "x" * 4 * MIB}] * 9)
+        except Refused as error:
+            return str(error)
+    with Mongo(server.port["mongo"]) as conn, Json(server.port["json"], timeout=60) as large:
         assert cursor_timeout(conn) == 600000
-        changed = {"log.level": "debug", "mongo.cursor_timeout_secs": 77, "server.max_connections": 99}
+        large.ping()
+        changed = {"log.level": "debug", "mongo.cursor_timeout_secs": 77, "server.max_connections": 99,
+                   "memory.session_memory_max": "64MB"}
         kept = {key: server.settings[key] for key in changed if key in server.settings}
         server.settings.update(changed)
         server.write_config()
@@ -299,9 +307,12 @@ def reload(server):
         wait_for(tells_more, 3 * SLOW, "debug lines")
         wait_for(lambda: cursor_timeout(conn) == 77000, 3 * SLOW, "the old session has reloaded")
         assert server.log().count("server.max_connections has changed") == 1
+        wait_for(lambda: "its limit of 67108864 bytes of memory" in insert_much(large), 10 * SLOW, "the new ceiling")
         with open(server.config_path(), "a", encoding="utf-8") as out:
             out.write("[memory\nwork_mem = nonsense\n")
-        hup(server, "the configuration stays as it is")
+        complaint = "the configuration stays as it is"
+        complaints = server.log().count(complaint)
+        hup(server, complaint)
         assert cursor_timeout(conn) == 77000
         for key in changed:
             del server.settings[key]
@@ -309,6 +320,9 @@ def reload(server):
         server.write_config()
         hup(server)
         wait_for(lambda: cursor_timeout(conn) == 600000, 3 * SLOW, "and once more")
+        wait_for(lambda: "ids" in str(insert_much(large)), 10 * SLOW, "the old ceiling again")
+        assert server.log().count(complaint) == complaints + 1  # the postmaster's; nobody else has tried
+        conn.ask({"drop": "much"}, "lives")
     assert server.process.poll() is None
 
 

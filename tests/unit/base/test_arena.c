@@ -73,6 +73,22 @@ a_mark_is_gone_back_to(void **state)
 }
 
 static void
+a_new_ceiling_holds_from_then_on(void **state)
+{
+    struct arena *arena = arena_create("a test", 100000);
+
+    (void)state;
+    assert_non_null(arena_alloc(arena, 80000));
+    arena_set_ceiling(arena, 50000);
+    assert_null(arena_alloc(arena, 16));
+    arena_reset(arena);
+    assert_null(arena_alloc(arena, 60000));
+    arena_set_ceiling(arena, 200000);
+    assert_non_null(arena_alloc(arena, 150000));
+    arena_destroy(arena);
+}
+
+static void
 a_buf_grows_to_its_limit_and_keeps_what_it_has(void **state)
 {
     struct buf buf = buf_init(1000);
@@ -195,6 +211,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_aligned_and_stays_below_the_ceiling),
         cmocka_unit_test(a_mark_is_gone_back_to),
+        cmocka_unit_test(a_new_ceiling_holds_from_then_on),
         cmocka_unit_test(a_buf_grows_to_its_limit_and_keeps_what_it_has),
         cmocka_unit_test(slices_compare_like_memcmp),
         cmocka_unit_test(an_error_has_a_message_a_code_and_what_goes_with_it),
