@@ -114,6 +114,7 @@ text_run_init(struct text_run *run, const struct config *config, struct buf *out
 void
 text_run_fini(struct text_run *run)
 {
+    log_context.tenant = log_context.user = NULL; /* the principal's */
     arena_destroy(run->arena);
     run->arena = NULL;
     run->principal = NULL;

@@ -9,6 +9,7 @@
 #include "backend/auth/users.h"
 #include "backend/command/verb_statement.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "tests/unit/storage/collection/collfixture.h"
 
 #define PASSWORD "correct horse"
@@ -246,6 +247,18 @@ a_long_scan_is_counted_first_and_sent_in_pieces(void **state)
     expect("COUNT long", "-ERR no database selected (use USE <db>)");
 }
 
+static void
+what_is_logged_after_the_end_names_no_user(void **state)
+{
+    (void)state;
+    log_in("admin");
+    assert_string_equal(log_context.user, "admin");
+    text_run_fini(&run);
+    assert_null(log_context.user); /* it was in the memory that is gone */
+    assert_null(log_context.tenant);
+    OKAY(text_run_init(&run, fixture_config, &out, drain, NULL));
+}
+
 int
 main(void)
 {
@@ -255,6 +268,7 @@ main(void)
         cmocka_unit_test(a_session_by_token_ends_with_the_token),
         cmocka_unit_test(documents_of_the_json_listener_are_seen_under_their_uuid),
         cmocka_unit_test(a_long_scan_is_counted_first_and_sent_in_pieces),
+        cmocka_unit_test(what_is_logged_after_the_end_names_no_user),
     };
 
     return cmocka_run_group_tests(tests, begin, end);
