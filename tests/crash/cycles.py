@@ -23,11 +23,12 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from crowd import SETTINGS, children, held, restarts, title, wait_until_nothing_held  # noqa: E402
-from server import SLOW, Server, wait_for  # noqa: E402
+from server import SLOW, Server  # noqa: E402
 from wire import Closed, Json, Mongo, Refused, Text, message, section0  # noqa: E402
 
 WARM = 200  # cycles before the first measurement
 SPARE = 4
+REST = 5  # s, for the server to come to rest
 MEMORY_MAY_GROW = 256 * 1024
 
 
@@ -111,28 +112,22 @@ def postmaster_memory(pid):
     return 0
 
 
-def fewer_than(server, spare):
-    """No more processes than at rest."""
-    idle = [pid for pid in children(server.process.pid) if title(pid).startswith("gneissd: backend")]
-    return len(idle) <= spare
-
-
-def measure(server, quiet=True):
-    """Everything that could leak, when it is quiet; a name -> a number."""
-    complaint = wait_until_nothing_held(server) if quiet else ""
-    # Idle backends beyond the most that are kept end when they are next woken.
-    for _ in range(40):
-        if fewer_than(server, SPARE):
-            break
-        with Json(server.port["json"]) as conn:
+def at_rest(server):
+    """No backend works still for a session that was cut, and there are no more than are kept."""
+    backends = [name for name in map(title, children(server.process.pid)) if name.startswith("gneissd: backend")]
+    if len(backends) > SPARE:
+        with Json(server.port["json"]) as conn:  # those beyond the most end when they are next woken
             conn.ping()
-        time.sleep(0.02)
-    time.sleep(0.2)
+    return len(backends) <= SPARE and all(name == "gneissd: backend idle" for name in backends)
+
+
+def look(server):
+    """Everything that could leak: a name -> a number."""
     pid = server.process.pid
     counts = {name: number for name, number in held(server).items() if name != "slots"}
     with open("/proc/%d/maps" % pid, encoding="ascii") as file:
         maps = file.read().splitlines()
-    found = {
+    return {
         **counts,
         "postmaster's descriptors": len(os.listdir("/proc/%d/fd" % pid)),
         "postmaster's mappings": len(maps),
@@ -143,7 +138,23 @@ def measure(server, quiet=True):
         "temporary files": sum(len(files) for _, _, files in os.walk(os.path.join(server.data, "tmp"))),
         "data files": sum(len(files) for _, _, files in os.walk(os.path.join(server.data, "data"))),
     }
-    return found, postmaster_memory(pid), complaint
+
+
+def measure(server, wanted=None, quiet=True):
+    """look(), once it says the same twice, and what was `wanted` if it ever does.  What leaked stays; what a worker
+    or the postmaster has in hand for a moment (a file of the log's, a dead child) does not."""
+    complaint = wait_until_nothing_held(server) if quiet else ""
+    until, found = time.monotonic() + REST * SLOW, None
+    while True:
+        if at_rest(server):
+            before, found = found, look(server)
+            if found == before and wanted in (None, found):
+                break
+        if time.monotonic() > until:
+            complaint = complaint or ("" if found else "the backends do not come to rest")
+            break
+        time.sleep(0.1)
+    return found or look(server), postmaster_memory(server.process.pid), complaint
 
 
 def main():
@@ -180,7 +191,7 @@ def main():
             for _ in range(20):
                 held_open.append(Mongo(server.port["mongo"]))
                 held_open[-1].ask({"find": "many", "batchSize": 3, "noCursorTimeout": True}, "cycles")
-        after, memory_after, complaint_after = measure(server, not options.control)
+        after, memory_after, complaint_after = measure(server, before, not options.control)
         differing = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
         for text in (complaint, complaint_after):
             if text:

@@ -79,7 +79,7 @@ def fatten(port):
 
 def one_round(server, group):
     """Yields how many of the sessions beside it broke, and the full restarts."""
-    before, restarts = oom_kills(group), server.log().count("restarting all")
+    before, restarts, at = oom_kills(group), server.log().count("restarting all"), len(server.log())
     beside = [Mongo(server.port["mongo"]) for _ in range(SESSIONS)]
     for conn in beside:
         conn.ping()
@@ -89,6 +89,8 @@ def one_round(server, group):
     fat.join()
     assert oom_kills(group) > before, "void: the kernel killed nobody"
     assert server.process.poll() is None and server.process.pid == postmaster, "the postmaster died"
+    wait_for(lambda: "cleaned up after process" in server.log()[at:] or '"msg":"ready"' in server.log()[at:], 20 * SLOW,
+             "the death is seen to")
     broken = 0
     for conn in beside:
         try:

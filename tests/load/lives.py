@@ -208,7 +208,7 @@ def reload_and_deaf(server):
     """HUP changes nothing for a session that sends: it goes on, and its client hears the whole answer"""
     with deaf_clients(server) as (deaf, answer):
         peers = {peer(conn) for conn in deaf}
-        victims = sessions(server, peers, sending=True)
+        victims = sessions(server, peers)
         hup(server)
         for pid in victims:
             os.kill(pid, signal.SIGHUP)
@@ -225,7 +225,8 @@ def deaf_and_gone(server):
         reset.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         ended.sock.shutdown(socket.SHUT_WR)
         half.sock.shutdown(socket.SHUT_WR)
-        assert len(sessions(server, {peer(conn) for conn in deaf}, sending=True)) == 4
+        peers = {peer(conn) for conn in deaf}
+        wait_for(lambda: len(sessions(server, peers, sending=True)) == 4, 5 * SLOW, "they are sending still")
         leaving = {peer(conn) for conn in (closed, reset, ended)}
         for conn in (closed, reset, ended):
             conn.close()
@@ -376,15 +377,17 @@ def kill_workers(server):
         def victims():
             return [pid for pid, one in server.titles().items() if one == "gneissd: " + title]
         wait_for(victims, 5 * SLOW, "a %s" % title)
-        began = time.monotonic()
-        os.kill(victims()[0], signal.SIGKILL)
+        began, at, victim = time.monotonic(), len(server.log()), victims()[0]
+        os.kill(victim, signal.SIGKILL)
 
         def serves():
             try:
                 return count(server) == before + 1
             except (Closed, OSError, Refused):
                 return False
-        time.sleep(0.05)
+        # One that dies in the middle of a change takes all along.
+        wait_for(lambda: "cleaned up after process %d" % victim in server.log()[at:] or
+                 '"msg":"ready"' in server.log()[at:], 10 * SLOW, "a dead %s is seen to" % title)
         wait_for(serves, 10 * SLOW, "served again after the death of a %s" % title)
         times.append(time.monotonic() - began)
     return "longest %.2f s" % max(times)
