@@ -64,9 +64,8 @@ conn_open(struct conn *conn, int fd, size_t in_limit, size_t out_limit)
 
 /* Sleep until the socket may take more, or something is wanted of this process. */
 static err_t
-await_room(struct conn *conn, int64_t stall_ns)
+await_room(struct conn *conn, int64_t until_ns)
 {
-    int64_t until_ns = clock_now_ns() + stall_ns;
     int ready;
     bool set;
 
@@ -86,6 +85,7 @@ await_room(struct conn *conn, int64_t stall_ns)
 static err_t
 send_all(struct conn *conn, int64_t stall_ns)
 {
+    int64_t until_ns = 0; /* 0: the client has just taken something */
     size_t sent = 0;
     err_t err = OK;
 
@@ -95,6 +95,7 @@ send_all(struct conn *conn, int64_t stall_ns)
 
         if (n >= 0) {
             sent += (size_t)n;
+            until_ns = 0;
             continue;
         }
         if (errno == EINTR)
@@ -104,7 +105,9 @@ send_all(struct conn *conn, int64_t stall_ns)
                 ERR_HOST_UNREACHABLE, "could not send to %s: %s", conn->peer, strerror(errno));
             break;
         }
-        err = await_room(conn, stall_ns);
+        if (until_ns == 0)
+            until_ns = clock_now_ns() + stall_ns;
+        err = await_room(conn, until_ns);
         if (err != OK)
             break;
     }

@@ -5,11 +5,13 @@
 
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -20,9 +22,10 @@
 #include "shmem/proc.h"
 #include "shmem/segment.h"
 
-#define REPLY  (6000000 / sizeof(uint32_t)) /* words; more than the sockets take */
-#define SOCKET 65536
-#define SOON   INT64_C(20000000000) /* less than the 60 s that a silent client is waited for */
+#define REPLY        (6000000 / sizeof(uint32_t)) /* words; more than the sockets take */
+#define SOCKET       65536
+#define MOST_RELOADS 100
+#define SOON         INT64_C(20000000000) /* less than the 60 s that a silent client is waited for */
 
 static struct conn conn;
 static int client;
@@ -138,6 +141,32 @@ a_client_that_is_gone_is_noticed(void **state)
     assert_true(clock_now_ns() - begun < SOON);
 }
 
+static volatile sig_atomic_t reloads;
+
+static void
+tell_to_reload(int signal)
+{
+    (void)signal;
+    if (++reloads <= MOST_RELOADS) /* else it would never end if it were wrong */
+        interrupt_raise_self(INTERRUPT_RELOAD);
+}
+
+static void
+who_is_woken_often_does_not_wait_the_longer(void **state)
+{
+    struct sigaction action = { .sa_handler = tell_to_reload };
+    struct itimerval often = { { 0, 100000 }, { 0, 100000 } }, never = { { 0, 0 }, { 0, 0 } };
+
+    (void)state;
+    latch_use_signal();
+    reloads = 0;
+    assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
+    assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+    conn_close(&conn); /* waits for a second */
+    assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+    assert_in_range(reloads, 1, MOST_RELOADS - 1);
+}
+
 int
 main(void)
 {
@@ -146,6 +175,8 @@ main(void)
             a_session_that_is_ended_does_not_go_on_sending, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_follows_the_half_of_a_reply, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_client_that_is_gone_is_noticed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            who_is_woken_often_does_not_wait_the_longer, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
