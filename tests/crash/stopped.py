@@ -118,12 +118,19 @@ def crowd(server, seed):
     return clients[:OWN], clients[OWN:]
 
 
+EVERY_ROW = {"update": "rows", "updates": [{"q": {}, "u": {"$inc": {"m": 1}}, "multi": True}]}
+
+
 def prepare(server):
+    """Yields how long an update of all rows takes, in seconds."""
     with Mongo(server.port["mongo"]) as conn:
         for first in range(0, ROWS, 1000):
             conn.ask({"insert": "rows", "documents": [
-                {"_id": key, "n": 0, "m": 0, "p": "x" * 100} for key in range(first, first + 1000)]}, "stopped")
+                {"_id": key, "n": 0, "m": -1, "p": "x" * 100} for key in range(first, first + 1000)]}, "stopped")
         conn.ask({"insert": "own", "documents": [{"_id": key, "n": 0} for key in range(OWN)]}, "stopped")
+        began = time.monotonic()
+        conn.ask(EVERY_ROW, "stopped")  # and m is 0
+        return time.monotonic() - began
 
 
 def waits(conn):
@@ -200,17 +207,16 @@ def watch(server, pid, needing, free, figures, what):
     return True
 
 
-def stop_an_update(server, rng, needing, free, figures):
-    """Yields (acknowledged, unknown) of the update of all rows, (0, 0) too if it was no use."""
+def stop_an_update(server, rng, takes, needing, free, figures):
+    """In the middle of what `takes` so long.  Yields (acknowledged, unknown) of the update of all rows, (0, 0) too if it was no use."""
     with Mongo(server.port["mongo"], timeout=60) as holder:
         holder.ping()
         found = pids(server, "backend 127.0.0.1:%d" % holder.sock.getsockname()[1])
         if not found:
             return 0, 0
         pid = found[0]
-        holder.send(message(section0({"update": "rows", "$db": "stopped", "updates": [
-            {"q": {}, "u": {"$inc": {"m": 1}}, "multi": True}]})))
-        time.sleep(rng.uniform(0.002, 0.04))
+        holder.send(message(section0({**EVERY_ROW, "$db": "stopped"})))
+        time.sleep(rng.uniform(0.1, 0.7) * takes)
         os.kill(pid, signal.SIGSTOP)
         wait_for(lambda: state(pid) == "T", 5 * SLOW, "stopped")
         figures.rounds += 1
@@ -284,12 +290,12 @@ def main():
     with Server({"memory.shared_buffers": "4MB", "server.enable_test_commands": True,
                  "server.lock_holder_timeout_secs": 0 if options.control else TIMEOUT}) as server:
         server.start()
-        prepare(server)
+        takes = prepare(server)
         needing, free = crowd(server, seed)
         while figures.rounds - figures.void < options.rounds and figures.void < 3 * options.rounds + 3:
             for client in needing + free:
                 client.impatient = (figures.rounds - figures.void) % 2 == 1
-            for number, one in enumerate(stop_an_update(server, rng, needing, free, figures)):
+            for number, one in enumerate(stop_an_update(server, rng, takes, needing, free, figures)):
                 whole[number] += one
             if options.control and figures.bad:
                 break
