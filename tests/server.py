@@ -74,7 +74,8 @@ class Server:
         self.directory = directory or tempfile.mkdtemp(prefix="gneiss-test-")
         self.data = os.path.join(self.directory, "data")
         self.port = dict(zip(PROTOCOLS, free_ports(len(PROTOCOLS))))
-        self.settings = {"log.level": "info", **(settings or {})}
+        # A sanitizer sees what a debug line reads, too.
+        self.settings = {"log.level": "debug" if SANITIZED else "info", **(settings or {})}
         self.wrapper = list(wrapper)
         self.arguments = list(arguments)
         self.process = None
