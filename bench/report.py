@@ -12,6 +12,7 @@ import curves
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGE = os.path.join(ROOT, "doc", "performance.md")
+LOAD_BEFORE = os.getloadavg()[0]  # of others: afterwards it would count the clients of the bench itself
 
 
 def ratios(result, peer):
@@ -113,7 +114,7 @@ def machine():
     return {"processor": model, "processors": os.cpu_count(), "kernel": platform.release(),
             "memory_gib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30,
             "date": time.strftime("%Y-%m-%d"), "commit": commit or "?",
-            "load": os.getloadavg()[0]}
+            "load": LOAD_BEFORE}
 
 
 def save(folder, group, results, options):
