@@ -4,6 +4,7 @@
 #include "postmaster/listeners.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -150,6 +151,16 @@ listeners_listen(struct listeners *listeners)
     }
     listeners->listening = true;
     return OK;
+}
+
+bool
+listeners_pending(const struct listeners *listeners)
+{
+    struct pollfd at[LISTENERS_MAX];
+
+    for (unsigned i = 0; i < listeners->count; i++)
+        at[i] = (struct pollfd){ .fd = listeners->listener[i].fd, .events = POLLIN };
+    return poll(at, listeners->count, 0) > 0;
 }
 
 void

@@ -30,6 +30,8 @@ struct listeners {
 err_t listeners_bind(struct listeners *listeners, const struct config *config,
     struct listeners_given given, int wait_ms) MUST_CHECK;
 err_t listeners_listen(struct listeners *listeners) MUST_CHECK;
+/* Does a client wait that no backend has accepted? */
+bool listeners_pending(const struct listeners *listeners);
 void listeners_close(struct listeners *listeners);
 
 #endif

@@ -20,6 +20,8 @@
  *   P3  There are always idle backends, up to spare_backends beyond max_connections, so that even
  *       the client that cannot be served is told so.
  *   P4  A fork that fails ends nothing: it is tried again, FORK_PAUSE_NS later.
+ *   P5  No client waits for long while backends idle.  One that has woken a backend, which died or
+ *       was stopped before it accepted (B1), wakes no other: a new backend finds him.
  */
 #include "postmaster/postmaster.h"
 
@@ -84,6 +86,9 @@ static struct {
     int64_t fork_from_ns; /* nothing is forked before; P4 */
     bool fork_fails;      /* the last fork did, and that was said */
     unsigned startups;    /* killed in a row */
+    bool backend_ended;   /* since it was last looked whether clients wait; P5 */
+    bool clients_waited;  /* when that was */
+    int64_t look_ns;      /* when to do so again, if none ends */
     int alive[2]; /* children hold the reading end; its end of file says that the parent is gone */
     int64_t drain_until_ns; /* then commands that still run are ended */
     int64_t kill_at_ns;     /* and then their processes */
@@ -159,6 +164,23 @@ keep_workers(void)
             keep((enum child_kind)kind);
 }
 
+/* P5: at the end of a backend, and once a second: then those that waited the last time, too. */
+static bool
+clients_are_unheard(void)
+{
+    int64_t now_ns = clock_now_ns();
+    bool waiting, unheard;
+
+    if (!pm.backend_ended && now_ns < pm.look_ns)
+        return false;
+    waiting = listeners_pending(&pm.listeners);
+    unheard = waiting && (pm.backend_ended || pm.clients_waited);
+    pm.backend_ended = false;
+    pm.clients_waited = waiting;
+    pm.look_ns = now_ns + (int64_t)LOOK_MS * 1000000;
+    return unheard;
+}
+
 /* P3. */
 static void
 keep_backends(void)
@@ -169,6 +191,9 @@ keep_backends(void)
 
     scoreboard_sum(&sums);
     ready = sums.idle + sums.starting;
+    if (clients_are_unheard() && ready >= wanted &&
+        ready <= (unsigned)pm.options->config->server_spare_backends_max)
+        wanted = ready + 1;
     for (unsigned place = 0; ready < wanted && place < scoreboard_places(); place++) {
         if (scoreboard_get(place) != SCOREBOARD_EMPTY)
             continue;
@@ -355,6 +380,8 @@ handle_end_of(const struct child *child)
             crash();
         return;
     }
+    if (child->kind == CHILD_BACKEND)
+        pm.backend_ended = true;
     /* Also one that ended well is looked at: whoever ends it may be wrong about that. */
     if (child->kind == CHILD_UNDERTAKER) {
         burials_take_back();

@@ -6,6 +6,10 @@
  * (see the postmaster): when all places are taken, such a one accepts, and either gets a
  * place by ending the connection that has been silent longest, or turns the client away in its
  * own language.
+ *
+ * INVARIANTS
+ *   B1  Whoever was woken for a client accepts before anything else: no other is woken for that
+ *       one.  If it dies before, the postmaster sees to the client (its P5).
  */
 #include "backend/session/backend.h"
 
@@ -16,6 +20,7 @@
 
 #include "backend/session/scoreboard.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/net.h"
 #include "shmem/interrupt.h"
@@ -101,6 +106,7 @@ serve_one(
     struct net_address peer;
     int fd;
 
+    (void)fault_pass(FAULT_CLIENT_WAITS); /* nobody else was woken: B1 */
     if (net_accept(listener->fd, &fd, &peer) != OK) {
         log_error("%s", err_message());
         (void)latch_wait(clock_now_ns() + ACCEPT_PAUSE_NS); /* the client waits, too */

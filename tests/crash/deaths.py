@@ -413,6 +413,20 @@ def saved_sorts(server):
         others.unharmed()
 
 
+def unheard(server):
+    """a backend that was woken for a client is killed or stopped before it accepts: the client is served all the same"""
+    with Mongo(server.port["mongo"]) as admin:
+        for action in ("kill", "stop") * ROUNDS:
+            admin.ask({"faultPoint": "CLIENT_WAITS=%s:1:backend" % action}, "admin")
+            with Json(server.port["json"], timeout=10 * SLOW) as client:
+                client.ping()
+            admin.ask({"faultPoint": "CLIENT_WAITS=off"}, "admin")
+            for pid in pids(server, "backend"):
+                if state(pid) == "T":
+                    os.kill(pid, signal.SIGCONT)
+        admin.ping()
+
+
 def can_crash(server):
     with Mongo(server.port["mongo"]) as conn:
         try:
@@ -429,7 +443,7 @@ def main():
         tests = [workers, dead_undertaker, stopped_undertaker, stopped_workers, quit_one, oom_order, policies]
         if can_crash(server):
             WAYS.extend(["segv", "bus", "abort", "overflow"])
-            tests += [in_doubt, left_quietly, stopped, many_at_once, dead_undertakers, killed_op, saved_sorts]
+            tests += [in_doubt, left_quietly, stopped, many_at_once, dead_undertakers, killed_op, saved_sorts, unheard]
             why = disk.why_not("ext4")
             if why:
                 print("# skipped: a disk that stands still: " + why)
