@@ -58,6 +58,7 @@ HELP = {
     "LOCK_ASLEEP": "LOGGED_WAL_HEAP_INSERT=delay:5",
     "LOCK_FREED": "LOGGED_WAL_HEAP_INSERT=delay:5",
 }
+NEWCOMERS = {"CLIENT_WAITS"}  # clients that come and go pass these
 BURN = {"XID_EVICTING", "XID_SPILLED"}  # so many numbers are used up before
 FRESH = ("WAL_CREATE", "WAL_MADE", "WAL_SWITCH", "WAL_RECYCLE", "WAL_UNLINK", "WAL_IMAGE",
          "FILE_RENAME", "XID_BOUND", "XID_PAGES", "XID_EXTEND", "VACUUM_SWEEP")  # only a directory that was just copied comes to these soon
@@ -318,7 +319,14 @@ def work_cell(server, cell, rng, load):
         load.start()
     if cell.point in BURN or is_fresh(cell):
         burning.start()
-    wait_until(lambda: points.read()[cell.point]["hits"] > 0, DEADLINE,
+
+    def happened():
+        if cell.point in NEWCOMERS:
+            with contextlib.suppress(OSError):
+                Json(server.port["json"]).close()
+        return points.read()[cell.point]["hits"] > 0
+
+    wait_until(happened, DEADLINE,
                "the fault happens (%s=%s:%d)" % (cell.point, cell.action, nth), Void)
     if cell.action == "stop":
         let_go_of_stopped(server, rng)
