@@ -186,10 +186,8 @@ undertaker_run(int fd, const struct config *config, void (*reload)(void))
         bool set;
 
         latch_clear();
-        if (interrupt_pending(INTERRUPT_RELOAD)) {
-            interrupt_clear(INTERRUPT_RELOAD);
+        if (interrupt_take(INTERRUPT_RELOAD))
             reload();
-        }
         if (clock_now_ns() >= look_ns) {
             watchdog_look(config->server_lock_holder_timeout_secs * 1000000000);
             look_ns = clock_now_ns() + LOOK_NS;

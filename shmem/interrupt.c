@@ -37,15 +37,22 @@ interrupt_clear(enum interrupt bits)
         atomic_fetch_and(&proc_self->interrupts, ~(uint32_t)bits);
 }
 
+bool
+interrupt_take(enum interrupt bits)
+{
+    if (!interrupt_pending(bits))
+        return false;
+    interrupt_clear(bits);
+    return true;
+}
+
 err_t
 interrupt_serve(const struct op *op)
 {
     if (interrupt_pending(INTERRUPT_TERMINATE))
         return err_set(ERR_TERMINATED, "the session was ended");
-    if (interrupt_pending(INTERRUPT_CANCEL)) {
-        interrupt_clear(INTERRUPT_CANCEL);
+    if (interrupt_take(INTERRUPT_CANCEL))
         return err_set(ERR_INTERRUPTED, "operation was interrupted");
-    }
     if (op != NULL && op->deadline_ns != 0 && clock_now_ns() >= op->deadline_ns)
         return err_set(ERR_MAX_TIME, "operation exceeded time limit");
     return OK;

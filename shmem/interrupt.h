@@ -27,6 +27,7 @@ void interrupt_raise(struct proc *proc, enum interrupt bits); /* and sets its la
 void interrupt_raise_self(enum interrupt bits);               /* async-signal-safe */
 bool interrupt_pending(enum interrupt bits);
 void interrupt_clear(enum interrupt bits); /* the own */
+bool interrupt_take(enum interrupt bits);  /* was it pending?  Cleared then */
 
 err_t interrupt_serve(const struct op *op) MUST_CHECK; /* interrupt_check, the slow part */
 

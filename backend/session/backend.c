@@ -147,10 +147,8 @@ wait_and_serve(const struct backend_env *env, struct session *session, int epoll
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
     if (ending || failed)
         return false;
-    if (interrupt_pending(INTERRUPT_RELOAD)) {
-        interrupt_clear(INTERRUPT_RELOAD);
+    if (interrupt_take(INTERRUPT_RELOAD))
         env->reload();
-    }
     for (int i = 0; i < count; i++) {
         if (events[i].data.u32 == PARENT_TAG)
             return false;

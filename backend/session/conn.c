@@ -238,10 +238,8 @@ receive_later(struct conn *conn, int64_t until_ns, bool *got)
 static void
 reload_if_told(const struct conn *conn)
 {
-    if (conn->reload != NULL && interrupt_pending(INTERRUPT_RELOAD)) {
-        interrupt_clear(INTERRUPT_RELOAD);
+    if (conn->reload != NULL && interrupt_take(INTERRUPT_RELOAD))
         conn->reload();
-    }
 }
 
 /* Is it worth asking before sleeping?  A client that waits for its answer has sent nothing more. */

@@ -44,11 +44,8 @@ rest_until(int64_t until_ns)
     if (!interrupt_pending(INTERRUPT_TERMINATE))
         (void)latch_wait(until_ns);
     latch_clear();
-    if (interrupt_pending(INTERRUPT_RELOAD)) {
-        interrupt_clear(INTERRUPT_RELOAD);
-        if (reload_settings != NULL)
-            reload_settings();
-    }
+    if (interrupt_take(INTERRUPT_RELOAD) && reload_settings != NULL)
+        reload_settings();
     return !interrupt_pending(INTERRUPT_TERMINATE);
 }
 
